@@ -1,0 +1,111 @@
+/** Agent: one live Claude Code, whichever engine runs it. The session speaks to this and to nothing behind it. */
+import type { FrameBody, SessionId } from "../frame/frame.ts";
+
+/** A place in one of Claude's own transcript files: everything before `offset` (bytes) has been read. */
+export interface Position {
+  readonly file: string;
+  readonly offset: number;
+}
+
+/** What pays for the session's model calls. */
+export type Credential =
+  | { readonly mode: "api_key"; readonly key: string }
+  | { readonly mode: "subscription"; readonly token?: string };
+
+/** Everything an engine needs to start Claude Code for one session. */
+export interface AgentSpec {
+  readonly session: SessionId;
+  /** Claude's own conversation id (UUID); after /clear it changes and comes back through `meta.claude_session`. */
+  readonly conversation: string;
+  /** `new`: --session-id; `resume`: --resume; `fork`: --resume `from` --fork-session --session-id `conversation`. */
+  readonly start: "new" | "resume" | { readonly fork: string };
+  readonly workdir: string;
+  readonly model: string;
+  readonly effort?: string;
+  /** Run without permission prompts. */
+  readonly bypass: boolean;
+  readonly cols: number;
+  readonly rows: number;
+  /** CLAUDE_CONFIG_DIR of this session: seeded before the start. */
+  readonly configDir: string;
+  /** HOME of the session. */
+  readonly home: string;
+  /** 0700 folder of this session, readable by the session's uid, for settings that must not be in argv. */
+  readonly runDir: string;
+  /** Run as this user; undefined: as the daemon. */
+  readonly user?: { readonly uid: number; readonly gid: number };
+  readonly credential: Credential;
+  /** Further variables that the creator asked for. */
+  readonly env: Readonly<Record<string, string>>;
+  /** ANTHROPIC_BASE_URL, when not Anthropic's own. */
+  readonly baseUrl?: string;
+  readonly thinking: boolean;
+  /**
+   * On resume: where an earlier run stopped reading. Lines after it that the log does not hold yet
+   * (`seen`) become frames; lines before it never do.
+   */
+  readonly position?: Position;
+  readonly seen?: Seen;
+}
+
+/** What the session's log already holds of the turn that was open when the daemon ended. */
+export interface Seen {
+  /** Characters of text already framed, by Claude's message id. */
+  readonly text: ReadonlyMap<string, number>;
+  readonly thinking: ReadonlySet<string>;
+  /** Tool use ids with a start frame; true where the result is framed too. Tool name kept for closing it. */
+  readonly tools: ReadonlyMap<string, { readonly tool: string; readonly done: boolean }>;
+  /** Message ids whose usage is counted. */
+  readonly usage: ReadonlySet<string>;
+}
+
+/** How Claude ended. */
+export interface Exit {
+  readonly code: number | undefined;
+  readonly signal: string | undefined;
+  /** The last words on its terminal, for a person, when it ended by itself with an error. */
+  readonly words?: string;
+}
+
+/** What an agent tells its session; called in order, never concurrently, never after `exited`. */
+export interface AgentEvents {
+  /** A frame body, including status, stop, usage and meta. */
+  frame(body: FrameBody): void;
+  /** Terminal bytes; the buffer is not kept by the agent. */
+  terminal(bytes: Uint8Array): void;
+  /** Claude has read its transcript up to here and owes nothing before it: safe to store at the end of a turn. */
+  position(at: Position): void;
+  exited(how: Exit): void;
+}
+
+export interface Agent {
+  readonly terminal: boolean;
+  /** Detected version, "2.1.197". */
+  readonly version: string;
+  /** Process id of Claude, for accounting. */
+  readonly pid: number;
+  /** Resolves when Claude takes input; rejects with `claude_failed` and what it said when it cannot start. */
+  readonly ready: Promise<void>;
+  /** Where the next prompt will appear in Claude's transcript; store it before `submit`. */
+  readonly at: Position;
+  /**
+   * Types one text and submits it. Resolves when Claude has taken it as a prompt (hook or transcript).
+   * Call only when idle and with no question open. Rejects with `claude_failed` after its deadline.
+   */
+  submit(text: string, signal: AbortSignal): Promise<void>;
+  /** Raw bytes to the terminal. Throws `no_terminal`. */
+  write(bytes: Uint8Array): void;
+  /** Terminal size; clamped to 2×2 … 1000×1000. Throws `no_terminal`. */
+  resize(cols: number, rows: number): void;
+  /** Esc, and resolves true when Claude is idle again with open tool frames closed; false after 5 s. */
+  interrupt(signal: AbortSignal): Promise<boolean>;
+  /** Ends Claude and every process below it; resolves when none is left. */
+  stop(signal: "term" | "kill"): Promise<void>;
+}
+
+/** The engines, as daemon.ts wires them: what a session may ask before it has an agent. */
+export interface Engine {
+  start(spec: AgentSpec, events: AgentEvents): Promise<Agent>;
+  /** Whether Claude's transcript shows `text` as a prompt at or after `at`; follows no file but `at.file` and its successors in the folder. */
+  shows(at: Position, text: string): Promise<boolean>;
+}

@@ -1,0 +1,61 @@
+/** Control: the one way in. */
+import type { CloseReason, Sink } from "../frame/sink.ts";
+import type { Attach, Command, Scope } from "./commands.ts";
+import type { SessionId } from "../frame/frame.ts";
+
+/** Who is speaking. Every connection obeys `ended`: its reason is "revoked" or "expired". */
+export interface Principal {
+  /** Stable name in logs and frames: "master" or the token id. */
+  readonly name: string;
+  readonly scopes: ReadonlySet<Scope>;
+  /** Bound to these sessions only. */
+  readonly sessions?: ReadonlySet<SessionId>;
+  readonly ended: AbortSignal;
+}
+
+/** What a transport knows of a caller before control has judged. */
+export interface Credential {
+  readonly bearer: string | undefined;
+  /** Remote address, for slowing down those who guess. */
+  readonly address: string;
+  /** Whether the connection is encrypted or never left the machine. */
+  readonly encrypted: boolean;
+}
+
+/** The first thing a reader learns: where its stream begins. */
+export interface Verdict {
+  readonly session: SessionId;
+  readonly epoch: number;
+  /** First and last seq that the log holds; last is first - 1 when it is empty. */
+  readonly first: number;
+  readonly last: number;
+  /** Frames follow from here. */
+  readonly from: number;
+  readonly verdict: "ok" | "gap" | "ahead";
+}
+
+/** A running attachment. Disposing it ends it without a word. */
+export interface Attachment extends Disposable {
+  readonly verdict: Verdict;
+  /** The transport's buffer is empty again: go on from the cursor. */
+  drained(): void;
+}
+
+/** The fields of a successful reply, beyond `re` and `ok`; `status` is the HTTP status where it is not 200. */
+export interface Reply {
+  readonly status?: 201 | 202;
+  readonly body: Readonly<Record<string, unknown>>;
+}
+
+export interface Control {
+  /** Who holds this credential. Throws `unauthorized`, `slow_down`, `plain_refused`. */
+  enter(credential: Credential): Principal;
+  /** Runs one command: `raw` is checked here, against schema, scope, session and id. Throws CibError. */
+  run(who: Principal, raw: Command | Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Reply>;
+  /** Follows a session. The verdict is returned before the first frame is written: frames come in a later turn of the loop. */
+  attach(who: Principal, raw: Attach | Readonly<Record<string, unknown>>, sink: Sink): Attachment;
+  /** Health for anyone; more with a principal. */
+  health(who: Principal | undefined): Readonly<Record<string, unknown>>;
+}
+
+export type { CloseReason };
