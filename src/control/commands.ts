@@ -1,5 +1,6 @@
 /** Commands: one schema each. Types, validation and OpenAPI come from here; so do scopes, for every transport. */
 import * as v from "valibot";
+import { SCOPES, type Scope } from "../auth/scopes.ts";
 import { CibError } from "../errors.ts";
 import { type FrameTypeName, sessionId } from "../frame/frame.ts";
 import { TYPES } from "../frame/registry.ts";
@@ -15,25 +16,6 @@ export const MIN_MAX_BYTES = 128;
 export const MAX_PAGE_FRAMES = 1000;
 /** Longest a `send` may wait: one hour. */
 export const MAX_SEND_WAIT_MS = 3_600_000;
-
-export const SCOPES = [
-  "sessions:read",
-  "sessions:write",
-  "sessions:input",
-  "sessions:answer",
-  "sessions:env",
-  "pty:read",
-  "pty:write",
-  "tokens:read",
-  "tokens:write",
-  "hooks:read",
-  "hooks:write",
-  "login:read",
-  "login:write",
-  "metrics:read",
-  "fs:read",
-] as const;
-export type Scope = (typeof SCOPES)[number];
 
 /** Keys by name, as `input {keys}` takes them, and the bytes a terminal sends for each (xterm, normal mode). */
 export const KEYS = {
@@ -150,14 +132,15 @@ export const COMMANDS = {
   "tokens.list": { scope: ["tokens:read"], args: {} },
   "tokens.revoke": { scope: ["tokens:write"], args: { token: v.string() } },
   health: { scope: [], args: {} },
-} as const;
+} as const satisfies Record<string, { scope: readonly Scope[]; args: v.ObjectEntries; once?: true }>;
 
 export type CommandName = keyof typeof COMMANDS;
 
 /** One command as control takes it. */
 export type Command = {
-  [C in CommandName]: { readonly cmd: C } & v.InferOutput<v.StrictObjectSchema<(typeof COMMANDS)[C]["args"], undefined>>;
+  [C in CommandName]: { readonly cmd: C } & ArgsOf<(typeof COMMANDS)[C]["args"]>;
 }[CommandName];
+type ArgsOf<A> = A extends v.ObjectEntries ? v.InferOutput<v.StrictObjectSchema<A, undefined>> : never;
 
 /** What `attach` asks for: see docs/PROTOCOL.md, Attaching. */
 export const ATTACH = v.strictObject({

@@ -1,26 +1,8 @@
 /** Control: the one way in. */
 import type { CloseReason, Sink } from "../frame/sink.ts";
-import type { Attach, Command, Scope } from "./commands.ts";
+import type { Credential, Principal } from "../auth/gate.ts";
+import type { Attach, Command } from "./commands.ts";
 import type { SessionId } from "../frame/frame.ts";
-
-/** Who is speaking. Every connection obeys `ended`: its reason is "revoked" or "expired". */
-export interface Principal {
-  /** Stable name in logs and frames: "master" or the token id. */
-  readonly name: string;
-  readonly scopes: ReadonlySet<Scope>;
-  /** Bound to these sessions only. */
-  readonly sessions?: ReadonlySet<SessionId>;
-  readonly ended: AbortSignal;
-}
-
-/** What a transport knows of a caller before control has judged. */
-export interface Credential {
-  readonly bearer: string | undefined;
-  /** Remote address, for slowing down those who guess. */
-  readonly address: string;
-  /** Whether the connection is encrypted or never left the machine. */
-  readonly encrypted: boolean;
-}
 
 /** The first thing a reader learns: where its stream begins. */
 export interface Verdict {
@@ -58,4 +40,4 @@ export interface Control {
   health(who: Principal | undefined): Readonly<Record<string, unknown>>;
 }
 
-export type { CloseReason };
+export type { CloseReason, Credential, Principal };

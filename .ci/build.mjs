@@ -1,0 +1,34 @@
+// Build: everything but the native addons in one file, dist/cib.mjs.
+import { chmodSync, statSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { build } from "esbuild";
+
+const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
+const BUNDLE = join(ROOT, "dist/cib.mjs");
+
+const started = performance.now();
+await build({
+  absWorkingDir: ROOT,
+  entryPoints: ["src/main.ts"],
+  outfile: BUNDLE,
+  bundle: true,
+  platform: "node",
+  format: "esm",
+  target: "node20.19",
+  minify: true,
+  keepNames: true,
+  sourcemap: "linked",
+  legalComments: "none",
+  // Native addons are found in node_modules next to dist.
+  external: ["node-pty", "uWebSockets.js", "cbor-extract"],
+  // cbor-x asks for cbor-extract while loading; commands are small, and one less native addon is one less to go wrong.
+  define: { "process.env.CBOR_NATIVE_ACCELERATION_DISABLED": '"true"' },
+  banner: {
+    js: '#!/usr/bin/env node\nimport { createRequire as cibRequire } from "node:module"; const require = cibRequire(import.meta.url);',
+  },
+  logLevel: "warning",
+});
+chmodSync(BUNDLE, 0o755);
+const kilobytes = Math.round(statSync(BUNDLE).size / 1000);
+process.stderr.write(`build: dist/cib.mjs, ${kilobytes} KB, ${Math.round(performance.now() - started)} ms\n`);

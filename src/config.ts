@@ -1,0 +1,167 @@
+/** Config: CIB_* variables, checked once at the start and frozen. No token, no start. */
+import { randomBytes } from "node:crypto";
+import { existsSync, readFileSync } from "node:fs";
+import { homedir } from "node:os";
+import { resolve } from "node:path";
+import * as v from "valibot";
+
+/** A master token shorter than this could be guessed or is a word. */
+export const MIN_TOKEN_CHARS = 32;
+
+const MIB = 1024 * 1024;
+
+export interface Config {
+  readonly token: string;
+  /** The token was made for this run: print it. */
+  readonly minted: boolean;
+  readonly previousToken: string | undefined;
+  readonly listen: { readonly host: string; readonly port: number };
+  readonly tls: { readonly cert: string; readonly key: string } | undefined;
+  readonly plain: "loopback" | "private" | "any";
+  /** Names by which the box may be reached, beyond loopback, its own addresses and *.local. */
+  readonly hosts: readonly string[];
+  readonly mode: "full" | "headless";
+  readonly data: string;
+  readonly workspace: string;
+  /** HOME of the sessions; Claude's own folder is `.claude` in it. */
+  readonly home: string;
+  readonly thinking: boolean;
+  readonly fsync: "turn" | "always" | "off";
+  readonly logMaxBytes: number;
+  readonly ptyLogBytes: number;
+  readonly restore: "resume" | "off" | "continue";
+  readonly sessionUser: { readonly uid: number; readonly gid: number } | undefined;
+  readonly model: string;
+  readonly apiKey: string | undefined;
+  readonly oauthToken: string | undefined;
+  readonly baseUrl: string | undefined;
+  /** How to run Claude Code: a command and its first arguments. */
+  readonly claude: readonly string[];
+  /** The daemon's own environment: what a session may inherit is picked from it, never taken whole. */
+  readonly env: Readonly<Record<string, string | undefined>>;
+}
+
+/** What the person must mend before the daemon can start. */
+export class ConfigError extends Error {
+  override readonly name = "ConfigError";
+}
+
+export interface Overrides {
+  /** `serve --dev`: mint a token when none is set, loopback only, everything under `.cib` in this folder. */
+  readonly dev?: string;
+  /** Claude Code where it does not come from PATH. */
+  readonly claude?: readonly string[];
+}
+
+const size = (fallback: number, least: number) =>
+  v.optional(v.pipe(v.string(), v.regex(/^\d{1,15}$/, "expected a number of bytes"), v.transform(Number), v.minValue(least, `expected at least ${least}`)), String(fallback));
+const choice = <const T extends readonly string[]>(options: T, fallback: T[number]) => v.optional(v.picklist(options), fallback);
+const text = v.optional(v.string());
+
+const VARIABLES = v.object({
+  CIB_AUTH_TOKEN: text,
+  CIB_AUTH_TOKEN_FILE: text,
+  CIB_AUTH_TOKEN_PREVIOUS: text,
+  CIB_LISTEN: text,
+  CIB_TLS_CERT: text,
+  CIB_TLS_KEY: text,
+  CIB_PLAIN: choice(["loopback", "private", "any"], "private"),
+  CIB_HOSTS: text,
+  CIB_MODE: choice(["full", "headless"], "full"),
+  CIB_DATA: text,
+  CIB_WORKSPACE: text,
+  CIB_HOME: text,
+  CIB_THINKING: choice(["on", "off"], "on"),
+  CIB_FSYNC: choice(["turn", "always", "off"], "turn"),
+  CIB_LOG_MAX_BYTES: size(64 * MIB, MIB),
+  CIB_PTY_LOG_BYTES: size(MIB, 4096),
+  CIB_RESTORE: choice(["resume", "off", "continue"], "resume"),
+  CIB_SESSION_UID: v.optional(v.pipe(v.string(), v.regex(/^\d{1,9}(:\d{1,9})?$/, "expected uid or uid:gid, in numbers"))),
+  CIB_MODEL: v.optional(v.string(), "sonnet"),
+  CIB_CLAUDE: text,
+  ANTHROPIC_API_KEY: text,
+  CLAUDE_CODE_OAUTH_TOKEN: text,
+  ANTHROPIC_BASE_URL: text,
+});
+
+/** Reads the environment. Throws ConfigError naming the variable and what to do. */
+export function readConfig(env: Readonly<Record<string, string | undefined>>, overrides: Overrides = {}): Config {
+  const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
+  const result = v.safeParse(VARIABLES, given);
+  if (!result.success) {
+    const issue = result.issues[0];
+    throw new ConfigError(`${v.getDotPath(issue)}: ${issue.message.replace(/^Invalid type: /, "").toLowerCase()}`);
+  }
+  const set = result.output;
+  const dev = overrides.dev;
+  const { token, minted } = readToken(set.CIB_AUTH_TOKEN, set.CIB_AUTH_TOKEN_FILE, dev !== undefined);
+  const under = (production: string, local: string) => resolve(dev === undefined ? production : `${dev}/.cib/${local}`);
+  const listen = readAddress(set.CIB_LISTEN ?? (dev === undefined ? "0.0.0.0:8080" : "127.0.0.1:8080"));
+  if (minted && !isLoopback(listen.host)) {
+    throw new ConfigError("CIB_AUTH_TOKEN: a minted token only serves loopback; set one to listen elsewhere (openssl rand -hex 32)");
+  }
+  if ((set.CIB_TLS_CERT === undefined) !== (set.CIB_TLS_KEY === undefined)) {
+    throw new ConfigError("CIB_TLS_CERT, CIB_TLS_KEY: set both or neither");
+  }
+  for (const path of [set.CIB_TLS_CERT, set.CIB_TLS_KEY]) {
+    if (path !== undefined && !existsSync(path)) throw new ConfigError(`CIB_TLS_CERT, CIB_TLS_KEY: no file at ${path}`);
+  }
+  const [uid, gid] = (set.CIB_SESSION_UID ?? "").split(":");
+  return Object.freeze({
+    token,
+    minted,
+    previousToken: set.CIB_AUTH_TOKEN_PREVIOUS,
+    listen,
+    tls: set.CIB_TLS_CERT && set.CIB_TLS_KEY ? { cert: set.CIB_TLS_CERT, key: set.CIB_TLS_KEY } : undefined,
+    plain: set.CIB_PLAIN,
+    hosts: (set.CIB_HOSTS ?? "").split(/[\s,]+/).filter((name) => name !== ""),
+    mode: set.CIB_MODE,
+    data: resolve(set.CIB_DATA ?? under("/var/lib/claude-in-box", "data")),
+    workspace: resolve(set.CIB_WORKSPACE ?? under("/workspace", "workspace")),
+    home: resolve(set.CIB_HOME ?? under(existsSync("/home/coder") ? "/home/coder" : homedir(), "home")),
+    thinking: set.CIB_THINKING === "on",
+    fsync: set.CIB_FSYNC,
+    logMaxBytes: set.CIB_LOG_MAX_BYTES,
+    ptyLogBytes: set.CIB_PTY_LOG_BYTES,
+    restore: set.CIB_RESTORE,
+    sessionUser: uid ? { uid: Number(uid), gid: Number(gid ?? uid) } : undefined,
+    model: set.CIB_MODEL,
+    apiKey: set.ANTHROPIC_API_KEY,
+    oauthToken: set.CLAUDE_CODE_OAUTH_TOKEN,
+    baseUrl: set.ANTHROPIC_BASE_URL,
+    claude: set.CIB_CLAUDE ? set.CIB_CLAUDE.split(" ") : (overrides.claude ?? ["claude"]),
+    env,
+  });
+}
+
+function readToken(token: string | undefined, file: string | undefined, dev: boolean): { token: string; minted: boolean } {
+  let value = token;
+  if (value === undefined && file !== undefined) {
+    try {
+      value = readFileSync(file, "utf8").trim();
+    } catch (cause) {
+      throw new ConfigError(`CIB_AUTH_TOKEN_FILE: cannot read ${file}`, { cause });
+    }
+  }
+  if (value === undefined && dev) return { token: randomBytes(32).toString("base64url"), minted: true };
+  if (value === undefined) {
+    throw new ConfigError("CIB_AUTH_TOKEN: not set; set it to a secret of at least 32 characters (openssl rand -hex 32), or use serve --dev");
+  }
+  // The subprotocol that carries it on WebSocket admits these characters only (RFC 9110 §5.6.2, token).
+  if (value.length < MIN_TOKEN_CHARS || !/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(value)) {
+    throw new ConfigError(`CIB_AUTH_TOKEN: expected at least ${MIN_TOKEN_CHARS} letters, digits or -._~, got ${value.length} characters`);
+  }
+  return { token: value, minted: false };
+}
+
+/** `host:port`, `[v6]:port` or `:port`. */
+function readAddress(value: string): { host: string; port: number } {
+  const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):(\d{1,5})$/.exec(value);
+  const port = Number(match?.[3]);
+  if (match === null || port > 65_535) throw new ConfigError(`CIB_LISTEN: expected host:port, got "${value}"`);
+  return { host: match[1] ?? (match[2] || "0.0.0.0"), port };
+}
+
+export function isLoopback(host: string): boolean {
+  return host === "localhost" || host === "::1" || /^127\./.test(host) || /^::ffff:127\./.test(host);
+}

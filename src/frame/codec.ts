@@ -1,0 +1,241 @@
+/** The codec: frames and messages as CBOR and JSON. A frame is encoded at most once per encoding; every sink shares the bytes. */
+import { Encoder } from "cbor-x";
+import type { Frame, FrameTypeName, PtyFrame, SessionId } from "./frame.ts";
+import { CUT_FIELDS, type Field, type FrameType, OPTION_KEYS, TODO_KEYS, TYPES } from "./registry.ts";
+
+// The defaults of cbor-x emit records and tags that a microcontroller does not know (STYLE, cbor-x).
+const OPTIONS = {
+  useRecords: false,
+  variableMapSize: true,
+  tagUint8Array: false,
+  mapsAsObjects: true,
+  useTag259ForMaps: false, // in the code of cbor-x, not in its types
+};
+const cbor = new Encoder(OPTIONS);
+
+/** Deepest nesting of an incoming value: a command needs 4, a tool pattern list 5. */
+const MAX_DEPTH = 32;
+const MAX_UINT32 = 2 ** 32 - 1;
+const MIN_INT32 = -(2 ** 31);
+
+/** `{"session":"` + 36 characters + `","seq":`: where the seq's digits begin in every line of the log. */
+export const SEQ_AT = 12 + 36 + 8;
+
+const FIELDS = new Map<string, ReadonlyMap<string, Field>>(
+  Object.entries(TYPES as Record<string, FrameType>).map(([name, type]) => [
+    name,
+    new Map<string, Field>([...Object.entries(type.fields), ...Object.entries(CUT_FIELDS)]),
+  ]),
+);
+
+/** One frame and its encodings, each made on first use and then shared. Never changed afterwards. */
+export class Encoded {
+  /** Frame number; for pty.raw the byte offset. */
+  readonly seq: number;
+  readonly ts: number;
+  readonly type: FrameTypeName;
+  /** `1 << type number`, for masks of wanted types (select.ts). */
+  readonly bit: number;
+  #frame: Frame | PtyFrame | undefined;
+  #json: Buffer | undefined;
+  #cbor: Buffer | undefined;
+
+  private constructor(seq: number, ts: number, type: FrameTypeName, frame?: Frame | PtyFrame, json?: Buffer) {
+    this.seq = seq;
+    this.ts = ts;
+    this.type = type;
+    this.bit = 1 << TYPES[type].number;
+    this.#frame = frame;
+    this.#json = json;
+  }
+
+  /** A frame just numbered. The JSON line is made at once: the log needs it. */
+  static of(frame: Frame): Encoded {
+    // The head goes first and in this order whatever order the caller built the frame in: readers of the log rely on it.
+    const { session, seq, ts, type, ...fields } = frame;
+    const json = Buffer.from(JSON.stringify({ session, seq, ts, type, ...fields }));
+    return new Encoded(seq, ts, type, frame, json);
+  }
+
+  static pty(frame: PtyFrame): Encoded {
+    return new Encoded(frame.offset, frame.ts, "pty.raw", frame);
+  }
+
+  /**
+   * A line of the log, without its newline. Only the head is read; the rest waits until CBOR or the frame is asked for.
+   * The caller hands the bytes over. Throws SyntaxError on anything that is not a line of ours.
+   */
+  static fromLine(line: Buffer): Encoded {
+    let at = SEQ_AT;
+    let seq = 0;
+    for (let c = line[at]; c !== undefined && c >= 48 && c <= 57; c = line[++at]) seq = seq * 10 + (c - 48);
+    at += 6; // `,"ts":`
+    let ts = 0;
+    for (let c = line[at]; c !== undefined && c >= 48 && c <= 57; c = line[++at]) ts = ts * 10 + (c - 48);
+    at += 9; // `,"type":"`
+    const type = line.toString("latin1", at, line.indexOf(34, at));
+    if (seq === 0 || !Object.hasOwn(TYPES, type)) throw new SyntaxError("log: a line without seq, ts and a known type");
+    return new Encoded(seq, ts, type as FrameTypeName, undefined, line);
+  }
+
+  frame(): Frame | PtyFrame {
+    this.#frame ??= JSON.parse((this.#json as Buffer).toString()) as Frame;
+    return this.#frame;
+  }
+
+  /** One JSON object, UTF-8, no newline. */
+  json(): Buffer {
+    this.#json ??= Buffer.from(jsonOf(this.frame()));
+    return this.#json;
+  }
+
+  /** `[type, seq, ts, session, data]`: docs/frames.cddl. */
+  cbor(): Buffer {
+    this.#cbor ??= cborOf(this.frame());
+    return this.#cbor;
+  }
+}
+
+/** A frame as JSON text; terminal bytes as base64. */
+export function jsonOf(frame: Frame | PtyFrame): string {
+  if (frame.type !== "pty.raw") return JSON.stringify(frame);
+  const { session, offset, ts, type, data } = frame;
+  return JSON.stringify({ session, offset, ts, type, data: Buffer.from(data).toString("base64") });
+}
+
+/** A frame as CBOR: `[type, seq or offset, ts, session, data]`. */
+export function cborOf(frame: Frame | PtyFrame): Buffer {
+  const fields = FIELDS.get(frame.type) as ReadonlyMap<string, Field>;
+  const data = new Map<number, unknown>();
+  for (const [name, value] of Object.entries(frame)) {
+    const field = fields.get(name);
+    // `session`, `seq`, `ts`, `type` and `offset` are no fields: they are the head.
+    if (field !== undefined && value !== undefined) data.set(field.key, wireValue(field, value));
+  }
+  const place = frame.type === "pty.raw" ? frame.offset : frame.seq;
+  return cbor.encode([TYPES[frame.type].number, whole(place), whole(frame.ts), sessionBytes(frame.session), data]);
+}
+
+/** The inverse of `cborOf`, for clients. Unknown types give undefined: skip them. Throws SyntaxError on anything else. */
+export function frameOf(item: unknown): Frame | PtyFrame | undefined {
+  if (!Array.isArray(item) || item.length < 5) throw new SyntaxError("frame: expected [type, seq, ts, session, data]");
+  const [number, place, ts, session, data] = item as unknown[];
+  const type = NAMES.get(Number(number));
+  if (type === undefined) return undefined;
+  const fields: Record<string, unknown> = {};
+  for (const [name, field] of FIELDS.get(type) as ReadonlyMap<string, Field>) {
+    const value = (data as Record<number, unknown> | undefined)?.[field.key];
+    if (value !== undefined) fields[name] = plainValue(field, value);
+  }
+  const head = { session: sessionText(session as Uint8Array), [type === "pty.raw" ? "offset" : "seq"]: Number(place), ts: Number(ts), type };
+  return { ...head, ...fields } as unknown as Frame | PtyFrame;
+}
+
+/** Any command or reply as CBOR, with text keys; `session` values as 16 bytes. */
+export function encodeValue(value: unknown): Buffer {
+  return cbor.encode(wire(value));
+}
+
+/**
+ * One CBOR value from outside. 16-byte `session` values come back as UUID text.
+ * Throws SyntaxError when it is malformed, nested deeper than MAX_DEPTH, or followed by more.
+ */
+export function decodeValue(bytes: Uint8Array): unknown {
+  let value: unknown;
+  try {
+    value = cbor.decode(bytes);
+  } catch (cause) {
+    throw new SyntaxError("cbor: malformed or cut short", { cause });
+  }
+  return received(value, 0);
+}
+
+/** 16 bytes of a session id. */
+export function sessionBytes(id: string): Buffer {
+  return Buffer.from(id.replaceAll("-", ""), "hex");
+}
+
+/** The UUID text of 16 bytes. */
+export function sessionText(bytes: Uint8Array): SessionId {
+  const hex = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
+  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5") as SessionId;
+}
+
+const NAMES = new Map<number, FrameTypeName>(
+  Object.entries(TYPES).map(([name, type]) => [type.number, name as FrameTypeName]),
+);
+
+/** Whole numbers past 32 bits would become floats in cbor-x: as BigInt they stay integers. */
+function whole(value: number): number | bigint {
+  return value > MAX_UINT32 || value < MIN_INT32 ? BigInt(value) : value;
+}
+
+function wireValue(field: Field, value: unknown): unknown {
+  switch (field.kind) {
+    case "uint":
+      return whole(value as number);
+    case "todos":
+      return (value as object[]).map((item) => keyed(item, TODO_KEYS));
+    case "options":
+      return (value as object[]).map((item) => keyed(item, OPTION_KEYS));
+    case "json":
+      return wire(value);
+    case "bytes":
+      return typeof value === "string" ? Buffer.from(value, "base64") : value;
+    default:
+      return value;
+  }
+}
+
+function plainValue(field: Field, value: unknown): unknown {
+  if (field.kind === "uint") return Number(value);
+  if (field.kind === "todos") return (value as object[]).map((item) => named(item, TODO_KEYS));
+  if (field.kind === "options") return (value as object[]).map((item) => named(item, OPTION_KEYS));
+  return field.kind === "json" ? received(value, 0) : value;
+}
+
+function keyed(item: object, keys: Readonly<Record<string, number>>): Map<number, unknown> {
+  const map = new Map<number, unknown>();
+  for (const [name, key] of Object.entries(keys)) {
+    const value = (item as Record<string, unknown>)[name];
+    if (value !== undefined) map.set(key, value);
+  }
+  return map;
+}
+
+function named(item: object, keys: Readonly<Record<string, number>>): Record<string, unknown> {
+  const pairs = Object.entries(keys).map(([name, key]) => [name, (item as Record<number, unknown>)[key]] as const);
+  return Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
+}
+
+/** JSON-like values for the wire: big whole numbers as BigInt, undefined left out, session ids as bytes. */
+function wire(value: unknown, key?: string): unknown {
+  if (typeof value === "number") return Number.isSafeInteger(value) ? whole(value) : value;
+  if (key === "session" && typeof value === "string" && value.length === 36) return sessionBytes(value);
+  if (Array.isArray(value)) return value.map((item) => wire(item));
+  if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value)) {
+    const out = new Map<string, unknown>();
+    for (const [name, item] of Object.entries(value)) if (item !== undefined) out.set(name, wire(item, name));
+    return out;
+  }
+  return value;
+}
+
+function received(value: unknown, depth: number, key?: string): unknown {
+  if (depth > MAX_DEPTH) throw new SyntaxError(`cbor: nested deeper than ${MAX_DEPTH}`);
+  if (typeof value === "bigint") {
+    const number = Number(value);
+    return Number.isSafeInteger(number) ? number : value;
+  }
+  if (key === "session" && value instanceof Uint8Array && value.length === 16) return sessionText(value);
+  if (Array.isArray(value)) return value.map((item) => received(item, depth + 1));
+  if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value)) {
+    const out: Record<string, unknown> = {};
+    for (const [name, item] of value instanceof Map ? value : Object.entries(value)) {
+      // A plain assignment of "__proto__" would change the object instead of adding a key.
+      Object.defineProperty(out, String(name), { value: received(item, depth + 1, String(name)), enumerable: true, configurable: true, writable: true });
+    }
+    return out;
+  }
+  return value;
+}
