@@ -17,7 +17,11 @@ const STEPS = [
 let failed = 0;
 for (const [name, command, args] of STEPS) {
   const started = performance.now();
-  const { status, stdout, stderr, error } = spawnSync(command, args, { cwd: ROOT, encoding: "utf8", maxBuffer: 2 ** 26 });
+  const { status, stdout, stderr, error } = spawnSync(command, args, {
+    cwd: ROOT,
+    encoding: "utf8",
+    maxBuffer: 2 ** 26,
+  });
   const seconds = ((performance.now() - started) / 1000).toFixed(1);
   const good = status === 0;
   process.stderr.write(`check: ${good ? "ok    " : "FAILED"} ${name} (${seconds} s)\n`);

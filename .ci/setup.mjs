@@ -11,8 +11,12 @@ const SOURCES = ["src", "package.json", "package-lock.json", ".ci/build.mjs"];
 const OLDEST_NODE = [20, 19];
 
 checkNode();
-if (!installed()) step("installing the packages of package-lock.json (about a minute, once)", () => npm(["ci", "--no-audit", "--no-fund"]));
-if (process.argv[2] !== "install" && !built()) step("building dist/cib.mjs", () => run(process.execPath, [join(ROOT, ".ci/build.mjs")]));
+if (!installed())
+  step("installing the packages of package-lock.json (about a minute, once)", () =>
+    npm(["ci", "--no-audit", "--no-fund"]),
+  );
+if (process.argv[2] !== "install" && !built())
+  step("building dist/cib.mjs", () => run(process.execPath, [join(ROOT, ".ci/build.mjs")]));
 
 function checkNode() {
   const [major = 0, minor = 0] = process.versions.node.split(".").map(Number);

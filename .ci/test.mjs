@@ -24,7 +24,11 @@ const covered = !whole || coverage() === 0;
 
 // Last, whatever the coverage table printed: how many tests there were, and whether all is well.
 if (whole) process.stdout.write(`\n${closing.join("\n")}\n`);
-for (const [good, what] of [[checked, "the checks"], [tested, "the tests"], [covered, "the coverage thresholds"]]) {
+for (const [good, what] of [
+  [checked, "the checks"],
+  [tested, "the tests"],
+  [covered, "the coverage thresholds"],
+]) {
   if (!good) process.stderr.write(`npm test: ${what} failed, see above\n`);
 }
 process.exit(checked && tested && covered ? 0 : 1);

@@ -54,12 +54,19 @@ export class CibError extends Error {
   readonly code: ErrorCode;
   /** Seconds to wait before another try, where the box knows. */
   readonly retryAfterS: number | undefined;
+  /** What there is so far, beside the error in the reply (`send`). */
+  readonly partial: Readonly<Record<string, unknown>> | undefined;
 
-  constructor(code: ErrorCode, message: string, options?: { cause?: unknown; retryAfterS?: number }) {
+  constructor(
+    code: ErrorCode,
+    message: string,
+    options?: { cause?: unknown; retryAfterS?: number; partial?: Readonly<Record<string, unknown>> },
+  ) {
     super(message, options?.cause === undefined ? undefined : { cause: options.cause });
     this.name = "CibError";
     this.code = code;
     this.retryAfterS = options?.retryAfterS;
+    this.partial = options?.partial;
   }
 
   get row(): ErrorRow {

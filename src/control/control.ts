@@ -1,4 +1,4 @@
-/** Control: the one way in. */
+/** Control as the transports see it: the one way in. */
 import type { CloseReason, Sink } from "../frame/sink.ts";
 import type { Credential, Principal } from "../auth/gate.ts";
 import type { Attach, Command } from "./commands.ts";

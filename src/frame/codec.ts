@@ -1,6 +1,6 @@
 /** The codec: frames and messages as CBOR and JSON. A frame is encoded at most once per encoding; every sink shares the bytes. */
 import { Encoder } from "cbor-x";
-import type { Frame, FrameTypeName, PtyFrame, SessionId } from "./frame.ts";
+import { type Frame, type FrameTypeName, type PtyFrame, type SessionId, sessionId } from "./frame.ts";
 import { CUT_FIELDS, type Field, type FrameType, OPTION_KEYS, TODO_KEYS, TYPES } from "./registry.ts";
 
 // The defaults of cbor-x emit records and tags that a microcontroller does not know (STYLE, cbor-x).
@@ -8,7 +8,8 @@ const OPTIONS = {
   useRecords: false,
   variableMapSize: true,
   tagUint8Array: false,
-  mapsAsObjects: true,
+  // As objects, cbor-x renames a key __proto__; received() makes objects of maps safely.
+  mapsAsObjects: false,
   useTag259ForMaps: false, // in the code of cbor-x, not in its types
 };
 const cbor = new Encoder(OPTIONS);
@@ -133,7 +134,7 @@ export function frameOf(item: unknown): Frame | PtyFrame | undefined {
 
 /** Any command or reply as CBOR, with text keys; `session` values as 16 bytes. */
 export function encodeValue(value: unknown): Buffer {
-  return cbor.encode(wire(value));
+  return cbor.encode(wire(value, true));
 }
 
 /**
@@ -178,12 +179,11 @@ function wireValue(field: Field, value: unknown): unknown {
       return (value as object[]).map((item) => keyed(item, TODO_KEYS));
     case "options":
       return (value as object[]).map((item) => keyed(item, OPTION_KEYS));
-    case "json":
-      return wire(value);
     case "bytes":
       return typeof value === "string" ? Buffer.from(value, "base64") : value;
     default:
-      return value;
+      // In what tools take and give, a key called "session" is theirs: no ids as bytes here.
+      return wire(value, false);
   }
 }
 
@@ -198,7 +198,7 @@ function keyed(item: object, keys: Readonly<Record<string, number>>): Map<number
   const map = new Map<number, unknown>();
   for (const [name, key] of Object.entries(keys)) {
     const value = (item as Record<string, unknown>)[name];
-    if (value !== undefined) map.set(key, value);
+    if (value !== undefined) map.set(key, wire(value, false));
   }
   return map;
 }
@@ -208,14 +208,17 @@ function named(item: object, keys: Readonly<Record<string, number>>): Record<str
   return Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
 }
 
-/** JSON-like values for the wire: big whole numbers as BigInt, undefined left out, session ids as bytes. */
-function wire(value: unknown, key?: string): unknown {
+/**
+ * JSON-like values for the wire: big whole numbers as BigInt, undefined left out, session ids as bytes where `ids`.
+ * A lone surrogate, as a cut in UTF-16 leaves it, becomes U+FFFD: UTF-8 has no form for it and strict readers refuse the frame.
+ */
+function wire(value: unknown, ids: boolean, key?: string): unknown {
   if (typeof value === "number") return Number.isSafeInteger(value) ? whole(value) : value;
-  if (key === "session" && typeof value === "string" && value.length === 36) return sessionBytes(value);
-  if (Array.isArray(value)) return value.map((item) => wire(item));
+  if (typeof value === "string") return ids && key === "session" && sessionId(value) ? sessionBytes(value) : value.toWellFormed();
+  if (Array.isArray(value)) return value.map((item) => wire(item, ids));
   if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value)) {
     const out = new Map<string, unknown>();
-    for (const [name, item] of Object.entries(value)) if (item !== undefined) out.set(name, wire(item, name));
+    for (const [name, item] of Object.entries(value)) if (item !== undefined) out.set(name.toWellFormed(), wire(item, ids, name));
     return out;
   }
   return value;

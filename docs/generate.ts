@@ -1,0 +1,72 @@
+/** Generate: writes what derives from the sources, so that it can never say anything else. `--check` only compares. */
+import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from "node:fs";
+import { dirname, join } from "node:path";
+import { fileURLToPath } from "node:url";
+import { ERRORS } from "../src/errors.ts";
+import { cddl } from "./cddl.ts";
+import { header } from "./header.ts";
+
+const ROOT = fileURLToPath(new URL("..", import.meta.url));
+const OPENAPI_SOURCE = new URL("../src/transport/http/openapi.ts", import.meta.url);
+
+/** Every generated file by its path in the repository, with its whole text. */
+export async function generated(): Promise<ReadonlyMap<string, string>> {
+  const files = new Map([
+    ["docs/frames.cddl", cddl()],
+    ["mcu/include/cib_frames.h", header()],
+    ["docs/ERRORS.md", errors()],
+  ]);
+  if (existsSync(OPENAPI_SOURCE)) {
+    const { openapi } = (await import(OPENAPI_SOURCE.href)) as { openapi(): unknown };
+    files.set("docs/openapi.json", `${JSON.stringify(openapi(), undefined, 2)}\n`);
+  }
+  return files;
+}
+
+/** The paths whose text on disk is not what the sources say. */
+export async function stale(): Promise<string[]> {
+  const files = await generated();
+  return [...files.keys()].filter((path) => {
+    const file = join(ROOT, path);
+    return !existsSync(file) || readFileSync(file, "utf8") !== files.get(path);
+  });
+}
+
+function errors(): string {
+  const rows = Object.entries(ERRORS).map(
+    ([code, { status, close, retryable, fault, advice }]) =>
+      `| \`${code}\` | ${status} | ${close} | ${retryable ? "yes" : "no"} | ${fault} | ${advice} |`,
+  );
+  return `<!-- Generated from src/errors.ts by \`npm run generate\`. -->
+# Errors
+
+Every refusal is a row of this table, on every transport: \`{"error": {"code", "message", "retryable"}}\` with the HTTP
+status over REST, \`{"re", "ok": false, "error": {…}}\` over a link. Where an error ends a WebSocket, the close code is
+4000 + the status and the reason is the code. The message names the field and what arrived; programs go by the code.
+
+*Retry*: whether the same call may succeed later, unchanged. *Fault*: who has to act.
+
+| code | HTTP | WebSocket close | retry | fault | what to do |
+|---|---|---|---|---|---|
+${rows.join("\n")}
+`;
+}
+
+async function main(check: boolean): Promise<void> {
+  const old = await stale();
+  if (check && old.length > 0) {
+    process.stderr.write(`stale: ${old.join(", ")}; run npm run generate\n`);
+    process.exitCode = 1;
+  }
+  if (check) return;
+  const files = await generated();
+  for (const path of old) {
+    mkdirSync(dirname(join(ROOT, path)), { recursive: true });
+    writeFileSync(join(ROOT, path), files.get(path) ?? "");
+    process.stdout.write(`${path}\n`);
+  }
+}
+
+if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
+  await main(process.argv.includes("--check"));
+}

@@ -1,0 +1,281 @@
+/** The box's control: authorises, deduplicates, acts, acknowledges. Every transport calls this and nothing behind it. */
+import { authorise, type Gate, reaches } from "../auth/gate.ts";
+import { type TokenRecord, Tokens } from "../auth/tokens.ts";
+import { CibError } from "../errors.ts";
+import { type Frame, type SessionId, sessionId } from "../frame/frame.ts";
+import { maskOf } from "../frame/select.ts";
+import type { Sink } from "../frame/sink.ts";
+import type { Ledger } from "../session/ledger.ts";
+import { newSessionId, type Session } from "../session/session.ts";
+import { COMMANDS, type Command, KEYS, parseAttach, parseCommand } from "./commands.ts";
+import type { Attachment, Control, Credential, Principal, Reply, Verdict } from "./control.ts";
+import { digestOf, Once } from "./once.ts";
+import type { HealthFacts, SessionStore } from "./ports.ts";
+import { collectTurn } from "./send.ts";
+
+/** A page of `frames` when the caller names no limit. */
+const PAGE_FRAMES = 200;
+/** Bytes of JSON in one page: what a small board can build and a phone can take. */
+const MAX_PAGE_BYTES = 1024 * 1024;
+const LIST_SESSIONS = 50;
+const SEND_WAIT_MS = 600_000;
+
+const NEEDS_YOU = { waiting_for_input: 0, working: 1, idle: 2, stopped: 3 } as const;
+
+export interface BoxOptions {
+  readonly gate: Gate;
+  readonly tokens: Tokens;
+  readonly sessions: SessionStore;
+  readonly ledger: Ledger;
+  readonly health: HealthFacts;
+  readonly now: () => number;
+}
+
+type Of<C extends Command["cmd"]> = Extract<Command, { cmd: C }>;
+type Body = Readonly<Record<string, unknown>>;
+
+export class BoxControl implements Control {
+  readonly #o: BoxOptions;
+  readonly #once: Once;
+
+  constructor(options: BoxOptions) {
+    this.#o = options;
+    this.#once = new Once(options.ledger);
+  }
+
+  enter(credential: Credential): Principal {
+    return this.#o.gate.enter(credential);
+  }
+
+  health(who: Principal | undefined): Body {
+    const { version, uptimeS, details } = this.#o.health;
+    return { status: "ok", version, uptime_s: uptimeS(), ...(who && details()) };
+  }
+
+  async run(who: Principal, raw: Command | Body, signal: AbortSignal): Promise<Reply> {
+    const command = parseCommand(raw);
+    const session = "session" in command ? command.session : undefined;
+    authorise(who, COMMANDS[command.cmd].scope, session);
+    if (session !== undefined) this.#o.sessions.get(session);
+    return this.#act(who, command, signal);
+  }
+
+  attach(who: Principal, raw: Body, sink: Sink): Attachment {
+    const want = parseAttach(raw);
+    authorise(who, want.pty ? ["sessions:read", "pty:read"] : ["sessions:read"], want.session);
+    const session = this.#o.sessions.get(want.session);
+    const judged = session.log.judge(want);
+    const verdict: Verdict = { session: session.id, ...judged };
+    const reader = session.fanout.attach({
+      from: judged.from,
+      mask: maskOf(want.types?.filter((type) => type !== "pty.raw")),
+      sink,
+      ...(want.pty && { lane: { from: want.pty_from } }),
+    });
+    return { verdict, drained: () => reader.drained(), [Symbol.dispose]: () => reader[Symbol.dispose]() };
+  }
+
+  async #act(who: Principal, command: Command, signal: AbortSignal): Promise<Reply> {
+    switch (command.cmd) {
+      case "health":
+        return { body: this.health(who) };
+      case "sessions.list":
+        return { body: this.#list(who, command) };
+      case "sessions.get":
+        return { body: this.#session(command).info() };
+      case "sessions.create":
+        return this.#create(who, command);
+      case "sessions.stop":
+        await this.#session(command).stop(command.signal ?? "term", { wanted: false, reason: "stopped" });
+        return { body: this.#session(command).info() };
+      case "sessions.resume":
+        await this.#session(command).start();
+        return { body: this.#session(command).info() };
+      case "input":
+        return this.#input(who, command);
+      case "queue.list":
+        return { body: { inputs: this.#session(command).queue.list() } };
+      case "queue.cancel":
+        this.#session(command).queue.cancel(command.input);
+        return { body: { input: command.input, state: "failed" } };
+      case "interrupt":
+        return (await this.#session(command).interrupt(signal)) ? { body: { state: "idle" } } : { status: 202, body: { pending: true } };
+      case "resize":
+        this.#session(command).resize(command.cols, command.rows);
+        return { body: { cols: command.cols, rows: command.rows } };
+      case "frames":
+        return { body: this.#page(command) };
+      case "send":
+        return this.#send(who, command, signal);
+      case "tokens.create":
+        return this.#issue(who, command);
+      case "tokens.list":
+        return { body: { tokens: this.#o.tokens.list().filter((token) => this.#mayManage(who, token)).map(shownToken) } };
+      case "tokens.revoke":
+        return this.#revoke(who, command.token);
+      default:
+        return command satisfies never;
+    }
+  }
+
+  #session(command: { readonly session: SessionId }): Session {
+    return this.#o.sessions.get(command.session);
+  }
+
+  /** Those who need you first, then the ones that work; among equals the newest. */
+  #list(who: Principal, { cursor, limit = LIST_SESSIONS }: Of<"sessions.list">): Body {
+    const visible = this.#o.sessions.all().filter((session) => reaches(who, session.id));
+    const ranked = visible.sort((a, b) => NEEDS_YOU[a.state] - NEEDS_YOU[b.state] || b.meta.created_at - a.meta.created_at || (a.id < b.id ? -1 : 1));
+    const after = cursor === undefined ? 0 : ranked.findIndex((session) => session.id === cursor) + 1;
+    if (cursor !== undefined && after === 0) throw new CibError("bad_request", "cursor: unknown; start again without one");
+    const page = ranked.slice(after, after + limit);
+    const more = after + limit < ranked.length ? page.at(-1)?.id : undefined;
+    return { sessions: page.map((session) => session.info()), ...(more !== undefined && { cursor: more }) };
+  }
+
+  async #create(who: Principal, command: Of<"sessions.create">): Promise<Reply> {
+    const { id, resume, fork, env, auth } = command;
+    if (resume !== undefined) return this.#createByResume(who, command, resume);
+    if (who.sessions !== undefined) throw new CibError("forbidden", "a token bound to sessions cannot create others");
+    if (env !== undefined) authorise(who, ["sessions:env"], undefined);
+    if (fork !== undefined) {
+      authorise(who, ["sessions:read"], fork);
+      this.#o.sessions.get(fork);
+    }
+    const mode = auth?.mode ?? "subscription";
+    const key = auth?.mode === "api_key" ? auth.key : undefined;
+    const { cmd: _cmd, id: _id, auth: _auth, engine: _engine, resume: _resume, ...want } = command;
+    const { reply, duplicate } = await this.#once.run(who.name, id, digestOf(command), {
+      reserve: () => ({ session: newSessionId() }),
+      act: async ({ session }) => {
+        const made = sessionId(String(session)) as SessionId;
+        if (!this.#o.sessions.has(made)) {
+          await this.#o.sessions.create({ ...want, id: made, by: who.name, auth: auth === undefined ? this.#defaultAuth() : mode, ...(key && { key }), bypass: command.bypass ?? true });
+        }
+        return this.#o.sessions.get(made).info();
+      },
+    });
+    return { status: 201, body: { ...reply, ...(duplicate && { duplicate }) } };
+  }
+
+  /** `resume` in create brings a stopped session back under its own id; the other fields must not ask for another one. */
+  async #createByResume(who: Principal, command: Of<"sessions.create">, session: SessionId): Promise<Reply> {
+    authorise(who, ["sessions:read"], session);
+    const { cmd: _cmd, id: _id, resume: _resume, ...rest } = command;
+    const [other] = Object.keys(rest);
+    if (other !== undefined) throw new CibError("bad_request", `${other}: does not go with resume, which keeps what the session has`);
+    const found = this.#o.sessions.get(session);
+    await found.start();
+    return { status: 201, body: found.info() };
+  }
+
+  #defaultAuth(): "subscription" | "api_key" {
+    return this.#o.sessions.defaultAuth();
+  }
+
+  async #input(who: Principal, command: Of<"input">): Promise<Reply> {
+    const session = this.#session(command);
+    if (command.text !== undefined) {
+      authorise(who, ["sessions:input"], session.id);
+      return { body: await this.#accept(who, { ...command, text: command.text }, session) };
+    }
+    authorise(who, ["pty:write"], session.id);
+    if (command.id !== undefined) throw new CibError("bad_request", "id: only text is delivered exactly once; data and keys are not, send them without id");
+    session.terminal().write(command.keys === undefined ? rawBytes(command) : Buffer.from(command.keys.map((key) => KEYS[key]).join("")));
+    return { body: { state: "delivered" } };
+  }
+
+  async #accept(who: Principal, command: { id?: string | undefined; text: string }, session: Session): Promise<Body> {
+    const { id, text } = command;
+    const digest = digestOf(command);
+    const { reply, duplicate } = await this.#once.input(who.name, id, digest, () =>
+      session.queue.accept({ who: who.name, text, ...(id !== undefined && { id, digest }) }),
+    );
+    return { ...(id !== undefined && { id }), ...reply, state: "accepted", ...(duplicate && { duplicate }) };
+  }
+
+  async #send(who: Principal, command: Of<"send">, signal: AbortSignal): Promise<Reply> {
+    const session = this.#session(command);
+    if (!session.running) throw new CibError("conflict", `session ${session.id} is stopped; resume it first`);
+    const { timeout_ms = SEND_WAIT_MS, cmd: _cmd, ...input } = command;
+    const accepted = (await this.#accept(who, input, session)) as { input: string; seq: number };
+    const until = AbortSignal.any([signal, who.ended, AbortSignal.timeout(timeout_ms)]);
+    const turn = await collectTurn(session, accepted, until);
+    if (!turn.ended && !signal.aborted) {
+      throw new CibError("timeout", `the turn did not end within ${timeout_ms} ms`, { partial: { last: turn.last, messages: turn.messages } });
+    }
+    return { body: { ...accepted, last: turn.last, messages: turn.messages, ...(turn.reason !== undefined && { reason: turn.reason }) } };
+  }
+
+  #page({ session, from, epoch, types, limit = PAGE_FRAMES }: Of<"frames">): Body {
+    const { log, id } = this.#o.sessions.get(session);
+    const judged = log.judge({ from: from ?? 1, epoch });
+    const mask = maskOf(types);
+    const frames: Frame[] = [];
+    let next = Math.max(judged.from, log.first);
+    for (let bytes = 0; next <= log.last && frames.length < limit && bytes < MAX_PAGE_BYTES; ) {
+      for (const encoded of log.page(next, PAGE_FRAMES)) {
+        if (frames.length >= limit || bytes >= MAX_PAGE_BYTES) break;
+        next = encoded.seq + 1;
+        if ((encoded.bit & mask) === 0) continue;
+        frames.push(encoded.frame() as Frame);
+        bytes += encoded.json().length;
+      }
+    }
+    return { session: id, ...judged, frames, next };
+  }
+
+  async #issue(who: Principal, command: Of<"tokens.create">): Promise<Reply> {
+    const { tokens, now } = this.#o;
+    const missing = command.scopes.find((scope) => !who.scopes.has(scope));
+    if (missing !== undefined) throw new CibError("forbidden", `scopes: you cannot give ${missing}, which your token lacks`);
+    const foreign = command.sessions?.find((session) => !reaches(who, session));
+    if (foreign !== undefined) throw new CibError("not_found", `no session ${foreign}`);
+    const sessions = command.sessions ?? (who.sessions && [...who.sessions]);
+    const wish = command.ttl_s === undefined ? undefined : now() + command.ttl_s * 1000;
+    const expires = Math.min(wish ?? Number.POSITIVE_INFINITY, who.expiresAt ?? Number.POSITIVE_INFINITY);
+    let token: string | undefined;
+    const { reply, duplicate } = await this.#once.run(who.name, command.id, digestOf(command), {
+      reserve: () => ({ id: Tokens.newId() }),
+      act: async (reserved) => {
+        const id = String(reserved["id"]);
+        if (!tokens.has(id)) {
+          token = tokens.issue(id, {
+            label: command.label,
+            scopes: [...new Set(command.scopes)],
+            ...(sessions && { sessions: [...sessions] }),
+            ...(who.name !== "master" && { parent: who.name }),
+            ...(Number.isFinite(expires) && { expires_at: expires }),
+          }).token;
+        }
+        return { id, label: command.label };
+      },
+    });
+    return { status: 201, body: { ...reply, ...(token !== undefined && { token }), ...(duplicate && { duplicate }) } };
+  }
+
+  #revoke(who: Principal, id: string): Reply {
+    const token = this.#o.tokens.list().find((each) => each.id === id);
+    if (token === undefined || !this.#mayManage(who, token)) throw new CibError("not_found", `no token ${id}`);
+    this.#o.tokens.revoke(id);
+    return { body: { id, revoked: true } };
+  }
+
+  /** The master sees every token; a device token itself and what was minted with it, however far down. */
+  #mayManage(who: Principal, token: TokenRecord): boolean {
+    const byId = new Map(this.#o.tokens.list().map((each) => [each.id, each]));
+    for (let at: TokenRecord | undefined = token; at !== undefined; at = byId.get(at.parent ?? "")) if (at.id === who.name) return true;
+    return who.name === "master";
+  }
+}
+
+function shownToken({ hash: _hash, ...record }: TokenRecord): Body {
+  return record;
+}
+
+function rawBytes({ data, encoding }: Of<"input">): Uint8Array {
+  if (typeof data !== "string") return data ?? new Uint8Array();
+  if (encoding !== "base64") return Buffer.from(data);
+  if (!/^[A-Za-z0-9+/]*={0,2}$/.test(data)) throw new CibError("bad_request", "data: not base64");
+  return Buffer.from(data, "base64");
+}

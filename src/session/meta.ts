@@ -1,0 +1,50 @@
+/** A session's meta.json: what it takes to find and resume it; written on changes and once a turn, never per frame. */
+import { readFileSync } from "node:fs";
+import * as v from "valibot";
+import { writeRename } from "../files.ts";
+import { type SessionId, sessionId } from "../frame/frame.ts";
+
+const META = v.object({
+  v: v.literal(1),
+  id: v.pipe(
+    v.string(),
+    v.check((id) => sessionId(id) !== undefined),
+    v.transform((id) => id as SessionId),
+  ),
+  created_at: v.number(),
+  by: v.string(),
+  workdir: v.string(),
+  /** What the creator asked for; empty: the box's default at each start. */
+  model: v.string(),
+  /** What Claude last said it runs. */
+  running_model: v.optional(v.string()),
+  effort: v.optional(v.string()),
+  engine: v.literal("pty"),
+  bypass: v.boolean(),
+  auth: v.picklist(["subscription", "api_key"]),
+  title: v.optional(v.string()),
+  version: v.optional(v.string()),
+  /** Whether it should run after a restart of the daemon. */
+  wanted: v.boolean(),
+  /** Claude's own conversation id. */
+  conversation: v.string(),
+  /** Another session's conversation to start from, until the first start has worked. */
+  fork_of: v.optional(v.string()),
+  /** Claude has been started at least once for this conversation. */
+  started: v.boolean(),
+  position: v.optional(v.object({ file: v.string(), offset: v.number() })),
+  usage: v.object({ input: v.number(), output: v.number(), cache_read: v.number(), cache_write: v.number(), turns: v.number(), cost_usd: v.optional(v.number()) }),
+  /** Sealed by the vault: {key?, env?}. */
+  sealed: v.optional(v.string()),
+});
+
+export type Meta = v.InferOutput<typeof META>;
+
+/** Throws when the file is missing or not understood; the caller reports the session and goes on with the others. */
+export function readMeta(file: string): Meta {
+  return v.parse(META, JSON.parse(readFileSync(file, "utf8")));
+}
+
+export function writeMeta(file: string, meta: Meta): void {
+  writeRename(file, `${JSON.stringify(meta)}\n`);
+}

@@ -1,0 +1,162 @@
+/** The queue: texts accepted for Claude, on disk before they are acknowledged, typed one at a time when it can take them. */
+import { randomUUID } from "node:crypto";
+import type { Agent, Engine } from "../agent/agent.ts";
+import { asCibError, CibError } from "../errors.ts";
+import type { Body, Frame, FrameBody, SessionId } from "../frame/frame.ts";
+import type { InputEntry, Ledger } from "./ledger.ts";
+import type { Log } from "./log.ts";
+
+/** Texts that may wait in one session. */
+export const MAX_QUEUED = 64;
+/** Claude confirms a prompt within a second; a loaded board may need much longer to draw a long paste. */
+export const SUBMIT_DEADLINE_MS = 60_000;
+
+export interface QueueOptions {
+  readonly session: SessionId;
+  readonly ledger: Ledger;
+  readonly engine: Engine;
+  readonly log: Log;
+  /** The agent, when it can take a text now. */
+  readonly free: () => Agent | undefined;
+  readonly alive: () => Agent | undefined;
+  readonly append: (body: FrameBody) => number;
+  readonly fault: (where: string, thrown: unknown) => void;
+}
+
+/** What the caller wants typed. */
+export interface Wanted {
+  readonly who: string;
+  readonly id?: string;
+  readonly digest?: string;
+  readonly text: string;
+}
+
+/** What an accepted text is known by. `seq`: its accepted frame. */
+export interface Accepted {
+  readonly input: string;
+  readonly seq: number;
+}
+
+export class Queue {
+  readonly #options: QueueOptions;
+  #busy = false;
+
+  constructor(options: QueueOptions) {
+    this.#options = options;
+  }
+
+  /** How many texts wait. */
+  get size(): number {
+    return this.#waiting().length;
+  }
+
+  /** What waits, oldest first. */
+  list(): { readonly input: string; readonly id?: string; readonly by: string; readonly text: string; readonly ts: number }[] {
+    return this.#waiting().map(({ input, id, by, text, ts }) => ({ input, ...(id !== undefined && { id }), by, text, ts }));
+  }
+
+  /** Resolves when the text is on disk and its accepted frame is numbered. Throws `queue_full`, `ids_full`, `disk_full`. */
+  async accept(want: Wanted): Promise<Accepted> {
+    const { session, ledger, log } = this.#options;
+    if (this.size >= MAX_QUEUED) throw new CibError("queue_full", `${MAX_QUEUED} inputs wait already`);
+    const entry = await ledger.accept({ ...want, input: randomUUID(), session, after: log.last });
+    const seq = this.#announce(entry);
+    this.wake();
+    return { input: entry.input, seq };
+  }
+
+  /** Takes a waiting text back. Throws `not_found`, or `conflict` when it is being typed. */
+  cancel(input: string): void {
+    const entry = this.#waiting().find((each) => each.input === input);
+    if (entry === undefined) throw new CibError("not_found", `no waiting input ${input}`);
+    if (entry.typing !== undefined) throw new CibError("conflict", `input ${input} is already with Claude; interrupt it`);
+    this.#settle(entry, "failed", "cancelled");
+  }
+
+  /** Something changed: deliver what can be delivered. */
+  wake(): void {
+    if (this.#busy || this.size === 0) return;
+    this.#busy = true;
+    this.#deliver()
+      .catch((thrown: unknown) => this.#options.fault("queue", thrown))
+      .finally(() => {
+        this.#busy = false;
+      });
+  }
+
+  /**
+   * After a restart, before Claude runs: input frames that a crash or a power loss took are appended again.
+   * The ledger is synced before a frame is written, so the ledger is right. `told`: inputs whose delivered or
+   * failed frame is in the log from seq `from` on.
+   */
+  recover(told: ReadonlySet<string>, from: number): void {
+    for (const entry of this.#options.ledger.inputs(this.#options.session)) {
+      const announced = this.#announced(entry);
+      if (!announced) this.#announce(entry);
+      if (entry.state === "delivered" || entry.state === "failed") {
+        const lost = !announced || ((entry.seq ?? entry.after) >= from && !told.has(entry.input));
+        if (lost) this.#options.append(inputFrame(entry, entry.state));
+      } else if (told.has(entry.input)) {
+        this.#options.ledger.settle(entry.input, "delivered");
+      }
+    }
+  }
+
+  async #deliver(): Promise<void> {
+    const { engine, ledger, free, alive } = this.#options;
+    for (;;) {
+      const entry = this.#waiting()[0];
+      const agent = free();
+      if (entry === undefined || agent === undefined) return;
+      if (entry.typing !== undefined && (await engine.shows(entry.typing, entry.text))) {
+        this.#settle(entry, "delivered");
+        continue;
+      }
+      const at = agent.at;
+      await ledger.typing(entry.input, at);
+      if (free() !== agent) continue;
+      try {
+        await agent.submit(entry.text, AbortSignal.timeout(SUBMIT_DEADLINE_MS));
+      } catch (failure) {
+        // Claude ended under it: whether it had taken the text, its transcript tells at the next start.
+        if (alive() !== agent) return;
+        if (!(await engine.shows(at, entry.text))) {
+          this.#settle(entry, "failed", asCibError(failure).message);
+          continue;
+        }
+      }
+      this.#settle(entry, "delivered");
+    }
+  }
+
+  #waiting(): readonly InputEntry[] {
+    return this.#options.ledger.pending(this.#options.session);
+  }
+
+  #settle(entry: InputEntry, state: "delivered" | "failed", reason?: string): void {
+    this.#options.append({ ...inputFrame(entry, state), ...(reason !== undefined && { reason }) });
+    this.#options.ledger.settle(entry.input, state);
+  }
+
+  #announce(entry: InputEntry): number {
+    const seq = this.#options.append({ ...inputFrame(entry, "accepted"), text: entry.text });
+    this.#options.ledger.announce(entry.input, seq);
+    return seq;
+  }
+
+  /** Whether the log holds the entry's accepted frame: where the mark says, or, without a mark, soon after it was accepted. */
+  #announced(entry: InputEntry): boolean {
+    const { log } = this.#options;
+    const [from, count] = entry.seq === undefined ? [entry.after + 1, 256] : [entry.seq, 1];
+    if (from > log.last) return false;
+    if (from < log.first) return true; // pruned since: it was there
+    return log.page(from, count).some((encoded) => {
+      const frame = encoded.frame() as Frame;
+      return frame.type === "input" && frame.input === entry.input;
+    });
+  }
+}
+
+function inputFrame(entry: InputEntry, state: Body<"input">["state"]): Body<"input"> {
+  return { type: "input", ...(entry.id !== undefined && { id: entry.id }), by: entry.by, input: entry.input, state };
+}

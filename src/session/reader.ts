@@ -1,0 +1,124 @@
+/** Reader: follows the log's files line by line for any number of cursors, in constant memory and without an open file between reads. */
+import { Encoded } from "../frame/codec.ts";
+import type { Seq } from "../frame/frame.ts";
+import type { Disk } from "./disk.ts";
+import { CHUNK_BYTES, MAX_FRAME_BYTES, type Segment, seek, seqAt } from "./segment.ts";
+
+const NEWLINE = 10;
+
+/** One reader's place: the next seq it wants, and where the file reader left off for it. */
+export class Cursor {
+  next: Seq;
+  segment: Segment | undefined = undefined;
+  offset = 0;
+
+  constructor(next: Seq) {
+    this.next = next;
+  }
+}
+
+export class Reader {
+  readonly #disk: Disk;
+  /** Oldest first; the last one is being written. */
+  readonly #segments: readonly Segment[];
+  /** The last chunk read: clients that replay in step, and small turns of one client, share it. */
+  #chunk: Buffer | undefined;
+  #chunkOf: Segment | undefined;
+  #chunkAt = 0;
+  /** Lines skipped because they are no frames of ours. */
+  damaged = 0;
+
+  constructor(disk: Disk, segments: readonly Segment[]) {
+    this.#disk = disk;
+    this.#segments = segments;
+  }
+
+  /** The first frame at or after the cursor, which moves behind it; undefined at the end of the files. Throws what the disk throws. */
+  take(cursor: Cursor): Encoded | undefined {
+    let segment = this.#place(cursor);
+    while (segment !== undefined) {
+      const line = this.#line(segment, cursor);
+      if (line === undefined) {
+        segment = this.#segments[this.#segments.indexOf(segment) + 1];
+        cursor.segment = segment;
+        cursor.offset = 0;
+        continue;
+      }
+      const frame = this.#frame(line);
+      if (frame === undefined || frame.seq < cursor.next) continue;
+      cursor.next = frame.seq + 1;
+      return frame;
+    }
+    return undefined;
+  }
+
+  /** Lets go of the chunk: nobody reads from the disk now. */
+  rest(): void {
+    this.#chunk = undefined;
+    this.#chunkOf = undefined;
+  }
+
+  #place(cursor: Cursor): Segment | undefined {
+    if (cursor.segment !== undefined && !cursor.segment.gone) return cursor.segment;
+    const segments = this.#segments;
+    let i = segments.length - 1;
+    while (i > 0 && (segments[i] as Segment).first > cursor.next) i--;
+    const segment = segments[i];
+    if (segment === undefined) return undefined;
+    cursor.offset = segment.first >= cursor.next ? 0 : seek(this.#disk, segment, cursor.next);
+    cursor.segment = segment;
+    return segment;
+  }
+
+  /** The line at the cursor's offset, which moves behind it. */
+  #line(segment: Segment, cursor: Cursor): Buffer | undefined {
+    for (let size = CHUNK_BYTES; cursor.offset < segment.bytes; size *= 2) {
+      const chunk = this.#covering(segment, cursor.offset, size);
+      const at = cursor.offset - this.#chunkAt;
+      const end = chunk.indexOf(NEWLINE, at);
+      if (end >= 0) {
+        cursor.offset += end + 1 - at;
+        return chunk.subarray(at, end);
+      }
+      if (chunk.length - at > MAX_FRAME_BYTES || this.#chunkAt + chunk.length >= segment.bytes) {
+        // No line of ours is this long, and the file ends with a newline: what we see is damage.
+        cursor.offset += chunk.length - at;
+        this.damaged++;
+        size = CHUNK_BYTES / 2;
+      }
+    }
+    return undefined;
+  }
+
+  /** A chunk that holds `size` bytes from `offset`, or all there is; the one at hand if it still has a line to offer. */
+  #covering(segment: Segment, offset: number, size: number): Buffer {
+    const chunk = this.#chunk;
+    if (chunk !== undefined && this.#chunkOf === segment && offset >= this.#chunkAt) {
+      const at = offset - this.#chunkAt;
+      if (at < chunk.length && (size === CHUNK_BYTES ? chunk.includes(NEWLINE, at) : chunk.length - at >= size)) return chunk;
+    }
+    const want = Math.min(size, segment.bytes - offset);
+    const fresh = Buffer.allocUnsafeSlow(want); // frames keep pointing into it: never reused
+    const fd = this.#disk.openRead(segment.path);
+    try {
+      const got = this.#disk.read(fd, fresh, offset);
+      if (got < want) throw new Error(`log: ${segment.path} is shorter than it was: expected ${want} bytes at ${offset}, got ${got}`);
+    } finally {
+      this.#disk.close(fd);
+    }
+    this.#chunk = fresh;
+    this.#chunkOf = segment;
+    this.#chunkAt = offset;
+    return fresh;
+  }
+
+  #frame(line: Buffer): Encoded | undefined {
+    try {
+      if (seqAt(line, 0) > 0) return Encoded.fromLine(line);
+    } catch (thrown) {
+      if (!(thrown instanceof SyntaxError)) throw thrown;
+    }
+    this.damaged++;
+    return undefined;
+  }
+}

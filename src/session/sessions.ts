@@ -1,0 +1,201 @@
+/** Sessions: creates, finds and recovers them; the one list of what this box holds. */
+import { chownSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
+import { isAbsolute, join, relative, resolve } from "node:path";
+import { CibError } from "../errors.ts";
+import { PRIVATE_FOLDER, privateFolder, syncFolder } from "../files.ts";
+import { type SessionId, sessionId } from "../frame/frame.ts";
+import { Fanout } from "./fanout.ts";
+import { Log } from "./log.ts";
+import { type Meta, readMeta, writeMeta } from "./meta.ts";
+import { PtyLane } from "./pty-lane.ts";
+import { type Box, Session, type Secrets } from "./session.ts";
+
+/** Sessions a box keeps: each costs a folder and, stopped, a few KB. */
+export const MAX_SESSIONS = 1024;
+
+export interface SessionsOptions {
+  readonly box: Box;
+  /** `$CIB_DATA/sessions`. */
+  readonly folder: string;
+  readonly workspace: string;
+  readonly restore: "resume" | "off" | "continue";
+  readonly fsync: "turn" | "always" | "off";
+  readonly logMaxBytes: number;
+  readonly ptyLogBytes: number;
+  readonly apiKey: boolean;
+  readonly oauthToken: boolean;
+}
+
+/** What a creator asked for, checked by control. */
+export interface NewSession {
+  readonly id: SessionId;
+  readonly by: string;
+  readonly workdir?: string | undefined;
+  readonly model?: string | undefined;
+  readonly effort?: string | undefined;
+  readonly auth: Meta["auth"];
+  readonly key?: string | undefined;
+  readonly env?: Readonly<Record<string, string>> | undefined;
+  readonly bypass: boolean;
+  readonly title?: string | undefined;
+  readonly fork?: SessionId | undefined;
+}
+
+export class Sessions {
+  readonly #o: SessionsOptions;
+  readonly #byId = new Map<SessionId, Session>();
+
+  /** Reads what the folder holds. A session that cannot be read is told to `fault` and left alone: the others go on. */
+  constructor(options: SessionsOptions) {
+    this.#o = options;
+    privateFolder(options.folder);
+    for (const name of readdirSync(options.folder)) {
+      const id = sessionId(name);
+      if (id === undefined) continue;
+      try {
+        const meta = readMeta(join(options.folder, id, "meta.json"));
+        this.#byId.set(id, this.#open(meta));
+      } catch (failure) {
+        options.box.fault(`session ${id}`, failure);
+      }
+    }
+  }
+
+  get(id: SessionId): Session {
+    const session = this.#byId.get(id);
+    if (session === undefined) throw new CibError("not_found", `no session ${id}`);
+    return session;
+  }
+
+  has(id: SessionId): boolean {
+    return this.#byId.has(id);
+  }
+
+  all(): Session[] {
+    return [...this.#byId.values()];
+  }
+
+  defaultAuth(): Meta["auth"] {
+    return this.#o.apiKey && !this.#o.oauthToken ? "api_key" : "subscription";
+  }
+
+  /** Durable before Claude starts; a start that fails leaves nothing behind. */
+  async create(want: NewSession): Promise<Session> {
+    if (this.#byId.size >= MAX_SESSIONS) throw new CibError("overloaded", `${MAX_SESSIONS} sessions exist already`);
+    const { box, folder } = this.#o;
+    const source = want.fork === undefined ? undefined : this.get(want.fork);
+    const workdir = source?.meta.workdir ?? this.#workdir(want.workdir);
+    const secrets: Secrets = { ...(want.key !== undefined && { key: want.key }), ...(want.env && { env: want.env }) };
+    const meta: Meta = {
+      v: 1,
+      id: want.id,
+      created_at: box.now(),
+      by: want.by,
+      workdir,
+      model: want.model ?? source?.meta.model ?? "",
+      engine: "pty",
+      bypass: want.bypass,
+      auth: want.auth,
+      wanted: true,
+      conversation: want.id,
+      started: false,
+      usage: { input: 0, output: 0, cache_read: 0, cache_write: 0, turns: 0 },
+      ...(want.effort !== undefined && { effort: want.effort }),
+      ...(want.title !== undefined && { title: want.title }),
+      ...(source && { fork_of: source.meta.conversation }),
+      ...(Object.keys(secrets).length > 0 && { sealed: box.seal(secrets, want.id) }),
+    };
+    // Asking first what pays: a session that can never start should not come to be.
+    box.credential(want.auth, want.key);
+    const home = join(folder, want.id);
+    privateFolder(home);
+    let session: Session | undefined;
+    try {
+      writeMeta(join(home, "meta.json"), meta);
+      syncFolder(folder);
+      session = this.#open(meta);
+      this.#byId.set(want.id, session);
+      const { title, effort } = want;
+      session.append({
+        type: "meta",
+        model: meta.model || box.settings.model,
+        workdir,
+        engine: "pty",
+        auth: want.auth,
+        ...(title !== undefined && { title }),
+        ...(effort !== undefined && { effort }),
+      });
+      await session.start();
+      return session;
+    } catch (failure) {
+      this.#byId.delete(want.id);
+      await session?.log.close().catch(() => undefined);
+      rmSync(home, { recursive: true, force: true });
+      throw failure;
+    }
+  }
+
+  /** At the daemon's start, after the processes of the last one have been ended. */
+  async recover(): Promise<void> {
+    const starts: Promise<void>[] = [];
+    for (const session of this.#byId.values()) {
+      session.recover();
+      const { wanted } = session.meta;
+      if (!wanted || this.#o.restore === "off") {
+        session.settle();
+        continue;
+      }
+      starts.push(this.#restart(session));
+    }
+    await Promise.all(starts);
+  }
+
+  /** Stops every Claude and closes every log; they run again after the next start. */
+  async close(): Promise<void> {
+    const closing = this.all().map((session) => session.close("daemon_stop").catch((thrown: unknown) => this.#o.box.fault("session.close", thrown)));
+    await Promise.all(closing);
+  }
+
+  async #restart(session: Session): Promise<void> {
+    const open = session.turnOpen;
+    try {
+      await session.start();
+      if (open && this.#o.restore === "continue") await session.queue.accept({ who: "box", text: "go on" });
+    } catch (failure) {
+      session.settle();
+      const message = failure instanceof CibError ? failure.message : "could not be resumed; see the daemon's log";
+      session.append({ type: "error", code: failure instanceof CibError ? failure.code : "internal", message });
+      this.#o.box.fault(`resume ${session.id}`, failure);
+    }
+  }
+
+  #open(meta: Meta): Session {
+    const { box, folder, fsync, logMaxBytes, ptyLogBytes } = this.#o;
+    const home = join(folder, meta.id);
+    const fanout = new Fanout();
+    const log = Log.open();
+    const lane = new PtyLane();
+    void fsync, logMaxBytes, ptyLogBytes;
+    return new Session(box, meta, { folder: home, log, lane, fanout });
+  }
+
+  /** The folder Claude works in: inside the workspace, links followed. */
+  #workdir(wish: string | undefined): string {
+    const { workspace, box } = this.#o;
+    const root = realpathSync(workspace);
+    const path = resolve(root, wish ?? ".");
+    const inside = (candidate: string): boolean => {
+      const way = relative(root, candidate);
+      return way === "" || !(way.startsWith("..") || isAbsolute(way));
+    };
+    if (!inside(path)) throw new CibError("bad_request", `workdir: outside the workspace ${workspace}`);
+    if (!existsSync(path)) {
+      mkdirSync(path, { recursive: true, mode: box.settings.user ? PRIVATE_FOLDER : 0o755 });
+      if (box.settings.user) chownSync(path, box.settings.user.uid, box.settings.user.gid);
+    }
+    const real = realpathSync(path);
+    if (!inside(real)) throw new CibError("bad_request", `workdir: leads outside the workspace ${workspace}`);
+    if (!statSync(real).isDirectory()) throw new CibError("bad_request", "workdir: not a folder");
+    return real;
+  }
+}

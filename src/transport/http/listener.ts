@@ -1,0 +1,376 @@
+/** Listener: the only file that knows uWebSockets.js. It turns callbacks that can be misused into exchanges and sockets that cannot. */
+import { STATUS_CODES } from "node:http";
+import uWS from "uWebSockets.js";
+import { CibError } from "../../errors.ts";
+
+/** Longest request body: 256 KiB of text, each byte at most `\u00XX` (6), and 64 KiB for the rest: 1.6 MiB. */
+export const MAX_BODY_BYTES = 256 * 1024 * 6 + 64 * 1024;
+/** Longest WebSocket message: the same commands travel there. */
+export const MAX_MESSAGE_BYTES = MAX_BODY_BYTES;
+/** A body has to move on within this time; uWebSockets.js itself cuts at 8 to 12 s, without a word. */
+export const BODY_DEADLINE_MS = 7_000;
+/** What counts as moving on: 64 KiB in 7 s is 9 KiB/s. */
+const BODY_PROGRESS_BYTES = 64 * 1024;
+/** A refused body up to this size is read and thrown away, so that the refusal arrives; beyond it the connection is cut. */
+const DRAIN_BYTES = 8 * 1024 * 1024;
+/** Bytes that may wait for one WebSocket before uWebSockets.js cuts it. The sinks stop far below (ws.ts, HIGH_WATER_BYTES). */
+export const MAX_BACKPRESSURE_BYTES = 16 * 1024 * 1024;
+/** Silence after which a WebSocket is dead; pings go out in time to keep a live one alive. */
+const IDLE_TIMEOUT_S = 120;
+/** LIBUS_LISTEN_EXCLUSIVE_PORT: typed as an enum that the addon does not have at run time. */
+const EXCLUSIVE_PORT = 1;
+
+export interface Tls {
+  /** Paths of PEM files. */
+  readonly cert: string;
+  readonly key: string;
+}
+
+/** One request, copied: uWebSockets.js frees its own when the handler returns. */
+export interface Request {
+  /** Upper case. */
+  readonly method: string;
+  /** Raw path, and raw query without "?". */
+  readonly path: string;
+  readonly query: string;
+  /** By lower-case name; repeated headers joined by ", ". */
+  readonly headers: ReadonlyMap<string, string>;
+  /** Remote address as text: "127.0.0.1", "fe80::1". */
+  readonly address: string;
+}
+
+/** A response that goes on: server-sent events. */
+export interface Stream {
+  /** False: taken, but the peer is slow; wait for `drained`. */
+  write(chunk: Buffer | string): boolean;
+  end(last?: string): void;
+}
+
+export interface StreamEvents {
+  drained(): void;
+  closed(): void;
+}
+
+/** One WebSocket. Every method is safe after the end. */
+export interface Socket {
+  /** False when it was not taken: the socket is gone or over its limit. */
+  send(message: Buffer | string, binary: boolean): boolean;
+  /** Bytes that wait for the peer to read. */
+  buffered(): number;
+  /** Packs the sends of `body` into one system call. */
+  cork(body: () => void): void;
+  end(code: number, reason: string): void;
+}
+
+export interface SocketEvents {
+  /** The bytes are the handler's to keep. */
+  message(bytes: Buffer, binary: boolean): void;
+  drained(): void;
+  closed(): void;
+}
+
+/** What an upgrade gets: the subprotocol to name, and who speaks once the socket is open. */
+export interface Upgrade {
+  readonly protocol: string;
+  open(socket: Socket): SocketEvents;
+}
+
+export interface ListenOptions {
+  readonly host: string;
+  readonly port: number;
+  readonly tls?: Tls | undefined;
+  /** Called at once for every request; bodies must be asked for before it returns. */
+  request(exchange: Exchange): void;
+  /** Called for an upgrade on /ws; undefined when the exchange has been answered with a refusal. */
+  upgrade(exchange: Exchange): Upgrade | undefined;
+  /** A fault of ours inside a callback. */
+  fault(thrown: unknown): void;
+}
+
+/** One request and its one response. */
+export class Exchange {
+  readonly request: Request;
+  readonly #gone = new AbortController();
+  #res: uWS.HttpResponse | undefined;
+  #closes = false;
+  #streaming: StreamEvents | undefined;
+
+  constructor(res: uWS.HttpResponse, req: uWS.HttpRequest) {
+    this.#res = res;
+    const headers = new Map<string, string>();
+    req.forEach((name, value) => {
+      const before = headers.get(name);
+      headers.set(name, before === undefined ? value : `${before}, ${value}`);
+    });
+    this.request = {
+      method: req.getCaseSensitiveMethod(),
+      path: req.getUrl(),
+      query: req.getQuery(),
+      headers,
+      address: addressText(new Uint8Array(res.getRemoteAddress())),
+    };
+    res.onAborted(() => this.#abandon());
+  }
+
+  /** Aborted when the client goes away before it has its answer. */
+  get signal(): AbortSignal {
+    return this.#gone.signal;
+  }
+
+  get answered(): boolean {
+    return this.#res === undefined;
+  }
+
+  /** The whole body. Call before the handler returns. Rejects with `too_large`, `timeout`, and `internal` when the client left. */
+  body(limit: number): Promise<Buffer> {
+    const res = this.#res;
+    if (res === undefined) return Promise.reject(new CibError("internal", "the exchange is over"));
+    const declared = Number(this.request.headers.get("content-length") ?? 0);
+    if (declared > limit) {
+      this.#closes = declared > DRAIN_BYTES;
+      return Promise.reject(new CibError("too_large", `body: ${declared} bytes; the limit is ${limit}`));
+    }
+    return new Promise((resolve, reject) => {
+      const chunks: Buffer[] = [];
+      let size = 0;
+      let mark = 0;
+      const late = () => {
+        this.#closes = true;
+        reject(new CibError("timeout", `body: ${size} bytes came, then too little for ${BODY_DEADLINE_MS / 1000} s`));
+      };
+      let timer = setTimeout(late, BODY_DEADLINE_MS);
+      this.#gone.signal.addEventListener("abort", () => {
+        clearTimeout(timer);
+        reject(new CibError("internal", "the client left before its body was complete"));
+      });
+      res.onData((chunk, last) => {
+        size += chunk.byteLength;
+        if (size > limit) {
+          clearTimeout(timer);
+          this.#closes = true;
+          reject(new CibError("too_large", `body: more than ${limit} bytes`));
+          return;
+        }
+        // The chunk's memory is the library's: it is gone when this returns.
+        chunks.push(Buffer.from(new Uint8Array(chunk)));
+        if (last) {
+          clearTimeout(timer);
+          resolve(Buffer.concat(chunks, size));
+        } else if (size - mark >= BODY_PROGRESS_BYTES) {
+          mark = size;
+          clearTimeout(timer);
+          timer = setTimeout(late, BODY_DEADLINE_MS);
+        }
+      });
+    });
+  }
+
+  /** Answers once; later calls, and calls after the client left, do nothing. */
+  respond(status: number, headers: Readonly<Record<string, string>>, body: Buffer | string): void {
+    const res = this.#res;
+    if (res === undefined) return;
+    this.#res = undefined;
+    res.cork(() => {
+      writeHead(res, status, headers);
+      if (this.request.method === "HEAD") res.endWithoutBody(Buffer.byteLength(body), this.#closes);
+      else res.end(body, this.#closes);
+    });
+  }
+
+  /** Begins an answer that goes on until either side ends it; undefined when the client has left. */
+  stream(headers: Readonly<Record<string, string>>, first: string, events: StreamEvents): Stream | undefined {
+    const res = this.#res;
+    if (res === undefined) return undefined;
+    this.#streaming = events;
+    // uWebSockets.js flushes its own buffer only when written to: an empty comment does it and tells whether all is out.
+    res.onWritable(() => {
+      const flushed = this.#write(":\n\n");
+      if (flushed) events.drained();
+      return flushed;
+    });
+    res.cork(() => {
+      writeHead(res, 200, headers);
+      res.write(first);
+    });
+    return {
+      write: (chunk) => this.#write(chunk),
+      end: (last) => {
+        if (this.#res === undefined) return;
+        this.#res = undefined;
+        res.cork(() => {
+          if (last !== undefined) res.write(last);
+          res.end(undefined, true);
+        });
+      },
+    };
+  }
+
+  /** Hands the connection over to WebSocket. */
+  upgrade(data: object, protocol: string, context: uWS.us_socket_context_t): void {
+    const res = this.#res;
+    if (res === undefined) return;
+    this.#res = undefined;
+    const { headers } = this.request;
+    res.upgrade(
+      data,
+      headers.get("sec-websocket-key") ?? "",
+      protocol,
+      headers.get("sec-websocket-extensions") ?? "",
+      context,
+    );
+  }
+
+  /** Cuts the connection. */
+  cut(): void {
+    this.#res?.close();
+  }
+
+  #write(chunk: Buffer | string): boolean {
+    const res = this.#res;
+    if (res === undefined) return false;
+    let all = false;
+    res.cork(() => {
+      all = res.write(chunk);
+    });
+    return all;
+  }
+
+  #abandon(): void {
+    this.#res = undefined;
+    this.#gone.abort();
+    this.#streaming?.closed();
+  }
+}
+
+interface Data {
+  readonly upgrade: Upgrade;
+  socket?: Wire;
+  events?: SocketEvents;
+}
+
+class Wire implements Socket {
+  #ws: uWS.WebSocket<Data> | undefined;
+
+  constructor(ws: uWS.WebSocket<Data>) {
+    this.#ws = ws;
+  }
+
+  send(message: Buffer | string, binary: boolean): boolean {
+    return this.#ws !== undefined && this.#ws.send(message, binary) !== 2;
+  }
+
+  buffered(): number {
+    return this.#ws?.getBufferedAmount() ?? 0;
+  }
+
+  cork(body: () => void): void {
+    if (this.#ws === undefined) body();
+    else this.#ws.cork(body);
+  }
+
+  end(code: number, reason: string): void {
+    this.#ws?.end(code, reason);
+  }
+
+  gone(): void {
+    this.#ws = undefined;
+  }
+}
+
+/** A listening socket. */
+export class Listener {
+  readonly port: number;
+  readonly #app: uWS.TemplatedApp;
+  readonly #listening: uWS.us_listen_socket;
+
+  private constructor(app: uWS.TemplatedApp, listening: uWS.us_listen_socket) {
+    this.#app = app;
+    this.#listening = listening;
+    this.port = uWS.us_socket_local_port(listening as uWS.us_socket);
+  }
+
+  /** Listens. Rejects when the address is taken or a PEM file is unusable. */
+  static async listen(options: ListenOptions): Promise<Listener> {
+    const app = makeApp(options.tls);
+    app.ws<Data>("/ws", behaviour(options));
+    app.any("/*", (res, req) => guarded(options, () => options.request(new Exchange(res, req))));
+    const listening = await new Promise<uWS.us_listen_socket | false>((resolve) => {
+      // Exclusive: two daemons on one port would share its connections at random.
+      app.listen(options.host, options.port, EXCLUSIVE_PORT, resolve);
+    });
+    if (listening === false) throw new Error(`listen: ${options.host}:${options.port} is taken or not ours`);
+    return new Listener(app, listening);
+  }
+
+  /** Accepts nothing more. */
+  refuse(): void {
+    uWS.us_listen_socket_close(this.#listening);
+  }
+
+  /** Cuts every connection. */
+  cut(): void {
+    this.#app.close();
+  }
+}
+
+function makeApp(tls: Tls | undefined): uWS.TemplatedApp {
+  if (tls === undefined) return uWS.App();
+  return uWS.SSLApp({ cert_file_name: tls.cert, key_file_name: tls.key, ssl_prefer_low_memory_usage: true });
+}
+
+function behaviour(options: ListenOptions): uWS.WebSocketBehavior<Data> {
+  return {
+    compression: uWS.DISABLED,
+    maxPayloadLength: MAX_MESSAGE_BYTES,
+    maxBackpressure: MAX_BACKPRESSURE_BYTES,
+    closeOnBackpressureLimit: 1,
+    idleTimeout: IDLE_TIMEOUT_S,
+    sendPingsAutomatically: true,
+    upgrade: (res, req, context) =>
+      guarded(options, () => {
+        const exchange = new Exchange(res, req);
+        const upgrade = options.upgrade(exchange);
+        if (upgrade !== undefined) exchange.upgrade({ upgrade } satisfies Data, upgrade.protocol, context);
+      }),
+    open: (ws) =>
+      guarded(options, () => {
+        const data = ws.getUserData();
+        data.socket = new Wire(ws);
+        data.events = data.upgrade.open(data.socket);
+      }),
+    message: (ws, message, binary) =>
+      guarded(options, () => ws.getUserData().events?.message(Buffer.from(new Uint8Array(message).slice()), binary)),
+    drain: (ws) => guarded(options, () => ws.getUserData().events?.drained()),
+    close: (ws) =>
+      guarded(options, () => {
+        const data = ws.getUserData();
+        data.socket?.gone();
+        data.events?.closed();
+      }),
+  };
+}
+
+/** An exception inside a callback would end in native code: it is our fault, and told. */
+function guarded(options: ListenOptions, body: () => void): void {
+  try {
+    body();
+  } catch (thrown) {
+    options.fault(thrown);
+  }
+}
+
+function writeHead(res: uWS.HttpResponse, status: number, headers: Readonly<Record<string, string>>): void {
+  res.writeStatus(`${status} ${STATUS_CODES[status] ?? "Status"}`);
+  for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value);
+}
+
+/** 4 or 16 bytes as text; IPv4 inside IPv6 (RFC 4291 §2.5.5.2) as IPv4. */
+export function addressText(bytes: Uint8Array): string {
+  if (bytes.length === 4) return bytes.join(".");
+  if (bytes.length !== 16) return "";
+  const mapped = bytes.subarray(0, 10).every((b) => b === 0) && bytes[10] === 255 && bytes[11] === 255;
+  if (mapped) return bytes.subarray(12).join(".");
+  const groups = Buffer.from(bytes).toString("hex").match(/.{4}/g) ?? [];
+  // The URL parser writes the shortest form (RFC 5952).
+  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
+}

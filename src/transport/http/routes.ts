@@ -1,0 +1,147 @@
+/** Routes: every path of the HTTP API as one table; the router and the OpenAPI description both come from it. */
+import type { CommandName } from "../../control/commands.ts";
+import { CibError } from "../../errors.ts";
+
+/** How a query value becomes a field: text as it is, a whole number, a comma-separated list, true or false. */
+export type QueryKind = "text" | "whole" | "list" | "flag";
+
+export interface Route {
+  readonly method: "GET" | "POST" | "DELETE";
+  /** Segments that begin with ":" are named after the command field they fill. */
+  readonly path: string;
+  /** The command behind it, or what this transport does itself. */
+  readonly does: CommandName | "events" | "openapi" | "socket";
+  readonly summary: string;
+  readonly query?: Readonly<Record<string, QueryKind>>;
+  /** Whether a JSON or CBOR body fills the remaining fields. */
+  readonly body?: true;
+  /** Answers without a token. */
+  readonly open?: true;
+  /** Status of success where it is not 200. */
+  readonly status?: 201;
+}
+
+const FROM = { from: "whole", epoch: "whole", types: "list" } as const;
+const FOLLOW = { ...FROM, max_bytes: "whole", pty: "flag", pty_from: "whole" } as const;
+
+export const ROUTES = [
+  { method: "GET", path: "/api/health", does: "health", open: true, summary: "Status, version and uptime; with a token also isolation and encryption" },
+  { method: "GET", path: "/api/openapi.json", does: "openapi", open: true, summary: "This description" },
+  { method: "GET", path: "/api/sessions", does: "sessions.list", query: { cursor: "text", limit: "whole" }, summary: "The sessions, those that need you first" },
+  { method: "POST", path: "/api/sessions", does: "sessions.create", body: true, status: 201, summary: "Start a session" },
+  { method: "GET", path: "/api/sessions/:session", does: "sessions.get", summary: "One session" },
+  { method: "DELETE", path: "/api/sessions/:session", does: "sessions.stop", query: { signal: "text" }, summary: "Stop it with its whole process tree; the log stays" },
+  { method: "POST", path: "/api/sessions/:session/resume", does: "sessions.resume", body: true, summary: "A stopped session goes on: same id, seq continues" },
+  { method: "POST", path: "/api/sessions/:session/input", does: "input", body: true, summary: "Text that is submitted, raw bytes, or keys" },
+  { method: "GET", path: "/api/sessions/:session/queue", does: "queue.list", summary: "Inputs accepted and not yet delivered" },
+  { method: "DELETE", path: "/api/sessions/:session/queue/:input", does: "queue.cancel", summary: "Cancel an input that is not yet delivered" },
+  { method: "POST", path: "/api/sessions/:session/interrupt", does: "interrupt", body: true, summary: "Stop the turn, as Esc does" },
+  { method: "POST", path: "/api/sessions/:session/resize", does: "resize", body: true, summary: "Terminal size; the last writer wins" },
+  { method: "POST", path: "/api/sessions/:session/send", does: "send", body: true, summary: "Submit a text and wait for the end of the turn" },
+  { method: "GET", path: "/api/sessions/:session/frames", does: "frames", query: { ...FROM, limit: "whole" }, summary: "A page of frames and the verdict" },
+  { method: "GET", path: "/api/sessions/:session/events", does: "events", query: FOLLOW, summary: "Server-sent events: the verdict, then frames as they come" },
+  { method: "GET", path: "/api/tokens", does: "tokens.list", summary: "The device tokens, without their secrets" },
+  { method: "POST", path: "/api/tokens", does: "tokens.create", body: true, status: 201, summary: "Make a device token; its secret is shown once" },
+  { method: "DELETE", path: "/api/tokens/:token", does: "tokens.revoke", summary: "Revoke a token; its connections end at once" },
+  { method: "GET", path: "/ws", does: "socket", query: { session: "text", ...FOLLOW }, summary: "WebSocket: subprotocol cib.v1.cbor or cib.v1.json, and bearer.<token>" },
+] as const satisfies readonly Route[];
+
+/** Query keys under which people put tokens. A URL ends in logs and histories. */
+const TOKEN_KEYS = new Set(["token", "access_token", "auth", "authorization", "bearer", "api_key", "apikey", "key", "secret", "jwt", "password"]);
+
+export interface Match {
+  readonly route: Route;
+  readonly params: Readonly<Record<string, string>>;
+}
+
+/** The route of a request. Throws `not_found`, or `method_not_allowed` naming what is allowed. HEAD counts as GET. */
+export function match(method: string, path: string): Match {
+  const wanted = method === "HEAD" ? "GET" : method;
+  const given = path.split("/");
+  const allowed: string[] = [];
+  for (const route of ROUTES) {
+    const params = fits(route.path, given);
+    if (params === undefined) continue;
+    if (route.method === wanted) return { route, params };
+    allowed.push(...(route.method === "GET" ? ["GET", "HEAD"] : [route.method]));
+  }
+  if (allowed.length > 0) throw new MethodNotAllowed(method, allowed);
+  throw new CibError("not_found", "path: there is nothing here; /api/openapi.json lists what there is");
+}
+
+/** A 405 has to name the methods that would do (RFC 9110 §15.5.6). */
+export class MethodNotAllowed extends CibError {
+  readonly allow: string;
+
+  constructor(method: string, allowed: readonly string[]) {
+    super("method_not_allowed", `method: expected ${allowed.join(" or ")}, got ${method.slice(0, 16)}`);
+    this.allow = allowed.join(", ");
+  }
+}
+
+/** Refuses a token in the query, whatever else is asked. Throws `token_in_url`. */
+export function refuseTokens(query: string): void {
+  if (query === "") return;
+  for (const name of new URLSearchParams(query).keys()) {
+    if (TOKEN_KEYS.has(name.toLowerCase())) throw new CibError("token_in_url", `query: a token in the URL (${name}) ends in logs`);
+  }
+}
+
+/** The query as command fields. Throws `bad_request` naming the key. */
+export function readQuery(query: string, known: Readonly<Record<string, QueryKind>> = {}): Record<string, unknown> {
+  const fields: Record<string, unknown> = {};
+  if (query === "") return fields;
+  for (const [name, value] of new URLSearchParams(query)) {
+    const kind = Object.hasOwn(known, name) ? known[name] : undefined;
+    if (kind === undefined) {
+      const names = Object.keys(known).join(", ") || "none";
+      throw new CibError("bad_request", `query: unknown key ${JSON.stringify(name.slice(0, 32))}; known here: ${names}`);
+    }
+    if (Object.hasOwn(fields, name)) throw new CibError("bad_request", `${name}: given twice`);
+    fields[name] = readValue(name, value, kind);
+  }
+  return fields;
+}
+
+function readValue(name: string, value: string, kind: QueryKind): unknown {
+  switch (kind) {
+    case "text":
+      return value;
+    case "list":
+      return value.split(",").filter((item) => item !== "");
+    case "whole":
+      if (/^\d{1,16}$/.test(value)) return Number(value);
+      throw new CibError("bad_request", `${name}: expected a whole number, got ${JSON.stringify(value.slice(0, 24))}`);
+    case "flag":
+      if (value === "1" || value === "true") return true;
+      if (value === "0" || value === "false") return false;
+      throw new CibError("bad_request", `${name}: expected 1 or 0, got ${JSON.stringify(value.slice(0, 24))}`);
+    default:
+      return kind satisfies never;
+  }
+}
+
+function fits(pattern: string, given: readonly string[]): Record<string, string> | undefined {
+  const wanted = pattern.split("/");
+  if (wanted.length !== given.length) return undefined;
+  const params: Record<string, string> = {};
+  for (const [i, segment] of wanted.entries()) {
+    const value = given[i] ?? "";
+    if (!segment.startsWith(":")) {
+      if (segment !== value) return undefined;
+    } else if (value === "") {
+      return undefined;
+    } else {
+      params[segment.slice(1)] = decoded(value);
+    }
+  }
+  return params;
+}
+
+function decoded(segment: string): string {
+  try {
+    return decodeURIComponent(segment);
+  } catch {
+    throw new CibError("bad_request", "path: a broken % escape");
+  }
+}
