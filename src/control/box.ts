@@ -2,7 +2,7 @@
 import { authorise, type Gate, reaches } from "../auth/gate.ts";
 import { type TokenRecord, Tokens } from "../auth/tokens.ts";
 import { CibError } from "../errors.ts";
-import { type Frame, type SessionId, sessionId } from "../frame/frame.ts";
+import { type SessionId, sessionId } from "../frame/frame.ts";
 import { maskOf } from "../frame/select.ts";
 import type { Sink } from "../frame/sink.ts";
 import type { Ledger } from "../session/ledger.ts";
@@ -15,8 +15,6 @@ import { collectTurn } from "./send.ts";
 
 /** A page of `frames` when the caller names no limit. */
 const PAGE_FRAMES = 200;
-/** Bytes of JSON in one page: what a small board can build and a phone can take. */
-const MAX_PAGE_BYTES = 1024 * 1024;
 const LIST_SESSIONS = 50;
 const SEND_WAIT_MS = 600_000;
 
@@ -210,19 +208,8 @@ export class BoxControl implements Control {
   #page({ session, from, epoch, types, limit = PAGE_FRAMES }: Of<"frames">): Body {
     const { log, id } = this.#o.sessions.get(session);
     const judged = log.judge({ from: from ?? 1, epoch });
-    const mask = maskOf(types);
-    const frames: Frame[] = [];
-    let next = Math.max(judged.from, log.first);
-    for (let bytes = 0; next <= log.last && frames.length < limit && bytes < MAX_PAGE_BYTES; ) {
-      for (const encoded of log.page(next, PAGE_FRAMES)) {
-        if (frames.length >= limit || bytes >= MAX_PAGE_BYTES) break;
-        next = encoded.seq + 1;
-        if ((encoded.bit & mask) === 0) continue;
-        frames.push(encoded.frame() as Frame);
-        bytes += encoded.json().length;
-      }
-    }
-    return { session: id, ...judged, frames, next };
+    const { frames, next } = log.page(Math.max(judged.from, log.first), limit, maskOf(types));
+    return { session: id, ...judged, frames: frames.map((encoded) => encoded.frame()), next };
   }
 
   async #issue(who: Principal, command: Of<"tokens.create">): Promise<Reply> {

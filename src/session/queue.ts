@@ -59,7 +59,7 @@ export class Queue {
   async accept(want: Wanted): Promise<Accepted> {
     const { session, ledger, log } = this.#options;
     if (this.size >= MAX_QUEUED) throw new CibError("queue_full", `${MAX_QUEUED} inputs wait already`);
-    const entry = await ledger.accept({ ...want, input: randomUUID(), session, after: log.last });
+    const entry = await ledger.accept({ ...want, input: randomUUID(), session, after: log.numbered });
     const seq = this.#announce(entry);
     this.wake();
     return { input: entry.input, seq };
@@ -148,9 +148,9 @@ export class Queue {
   #announced(entry: InputEntry): boolean {
     const { log } = this.#options;
     const [from, count] = entry.seq === undefined ? [entry.after + 1, 256] : [entry.seq, 1];
-    if (from > log.last) return false;
+    if (from > log.numbered) return false;
     if (from < log.first) return true; // pruned since: it was there
-    return log.page(from, count).some((encoded) => {
+    return log.page(from, count).frames.some((encoded) => {
       const frame = encoded.frame() as Frame;
       return frame.type === "input" && frame.input === entry.input;
     });

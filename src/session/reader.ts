@@ -72,44 +72,42 @@ export class Reader {
 
   /** The line at the cursor's offset, which moves behind it. */
   #line(segment: Segment, cursor: Cursor): Buffer | undefined {
-    for (let size = CHUNK_BYTES; cursor.offset < segment.bytes; size *= 2) {
-      const chunk = this.#covering(segment, cursor.offset, size);
-      const at = cursor.offset - this.#chunkAt;
-      const end = chunk.indexOf(NEWLINE, at);
-      if (end >= 0) {
-        cursor.offset += end + 1 - at;
-        return chunk.subarray(at, end);
+    while (cursor.offset < segment.bytes) {
+      const at = this.#chunkOf === segment ? cursor.offset - this.#chunkAt : -1;
+      const chunk = this.#chunk;
+      let left = 0;
+      if (chunk !== undefined && at >= 0 && at < chunk.length) {
+        const end = chunk.indexOf(NEWLINE, at);
+        if (end >= 0) {
+          cursor.offset += end + 1 - at;
+          return chunk.subarray(at, end);
+        }
+        left = chunk.length - at;
+        if (left > MAX_FRAME_BYTES || this.#chunkAt + chunk.length >= segment.bytes) {
+          // No line of ours is this long, and the file ends with a newline: what we see is damage.
+          cursor.offset += left;
+          this.damaged++;
+          continue;
+        }
       }
-      if (chunk.length - at > MAX_FRAME_BYTES || this.#chunkAt + chunk.length >= segment.bytes) {
-        // No line of ours is this long, and the file ends with a newline: what we see is damage.
-        cursor.offset += chunk.length - at;
-        this.damaged++;
-        size = CHUNK_BYTES / 2;
-      }
+      this.#load(segment, cursor.offset, Math.max(CHUNK_BYTES, left * 2));
     }
     return undefined;
   }
 
-  /** A chunk that holds `size` bytes from `offset`, or all there is; the one at hand if it still has a line to offer. */
-  #covering(segment: Segment, offset: number, size: number): Buffer {
-    const chunk = this.#chunk;
-    if (chunk !== undefined && this.#chunkOf === segment && offset >= this.#chunkAt) {
-      const at = offset - this.#chunkAt;
-      if (at < chunk.length && (size === CHUNK_BYTES ? chunk.includes(NEWLINE, at) : chunk.length - at >= size)) return chunk;
-    }
-    const want = Math.min(size, segment.bytes - offset);
-    const fresh = Buffer.allocUnsafeSlow(want); // frames keep pointing into it: never reused
+  #load(segment: Segment, offset: number, most: number): void {
+    const want = Math.min(most, segment.bytes - offset);
+    const chunk = Buffer.allocUnsafeSlow(want); // frames keep pointing into it: never reused
     const fd = this.#disk.openRead(segment.path);
     try {
-      const got = this.#disk.read(fd, fresh, offset);
+      const got = this.#disk.read(fd, chunk, offset);
       if (got < want) throw new Error(`log: ${segment.path} is shorter than it was: expected ${want} bytes at ${offset}, got ${got}`);
     } finally {
       this.#disk.close(fd);
     }
-    this.#chunk = fresh;
+    this.#chunk = chunk;
     this.#chunkOf = segment;
     this.#chunkAt = offset;
-    return fresh;
   }
 
   #frame(line: Buffer): Encoded | undefined {

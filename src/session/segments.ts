@@ -161,7 +161,7 @@ export class Segments {
   }
 }
 
-/** The last sound line before the open file; files that hold none are taken away. */
+/** The last sound line before the open file; a file that holds none is set aside for a person to look at. */
 function lastOf(disk: Disk, closed: Segment[], session: string): { seq: Seq; ts: number } | undefined {
   for (let segment = closed.at(-1); segment !== undefined; segment = closed.at(-1)) {
     const end = soundEnd(disk, segment.path, session);
@@ -170,7 +170,7 @@ function lastOf(disk: Disk, closed: Segment[], session: string): { seq: Seq; ts:
       segment.bytes = end.bytes;
       return end;
     }
-    disk.unlink(segment.path);
+    disk.rename(segment.path, `${segment.path}.damaged`);
     closed.pop();
   }
   return undefined;

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Agent, AgentEvents, AgentSpec, Credential, Engine, Exit } from "../agent/agent.ts";
 import { asCibError, CibError } from "../errors.ts";
-import type { Body, Frame, FrameBody, SessionId, SessionState } from "../frame/frame.ts";
+import type { Body, FrameBody, SessionId, SessionState } from "../frame/frame.ts";
 import type { Fanout } from "./fanout.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Log } from "./log.ts";
@@ -78,8 +78,7 @@ export class Session {
     this.log = parts.log;
     this.lane = parts.lane;
     this.fanout = parts.fanout;
-    const last = this.log.last;
-    this.#tail = tailOf(this.log.page(Math.max(this.log.first, last - TAIL_FRAMES + 1), TAIL_FRAMES).map((e) => e.frame() as Frame));
+    this.#tail = tailOf(this.log.frames(this.#tailFrom()));
     this.queue = new Queue({
       session: this.id,
       ledger: box.ledger,
@@ -255,10 +254,15 @@ export class Session {
     return this.#restarted ? this.#tail.closing("daemon_restart", this.#box.now()) : [];
   }
 
-  /** Told once by sessions.ts at the daemon's start: what is open in the log belongs to a Claude that is gone. */
-  recovered(): { readonly turnOpen: boolean } {
+  /** Once, at the daemon's start and before `start`: what is open in the log belongs to a Claude that is gone. */
+  recover(): void {
     this.#restarted = true;
-    return { turnOpen: this.#tail.turnOpen };
+    this.queue.recover(this.#tail.told, this.#tailFrom());
+  }
+
+  /** A turn has begun and has not been told to have ended. */
+  get turnOpen(): boolean {
+    return this.#tail.turnOpen;
   }
 
   /** Closes what a previous daemon left open, for a session that is not resumed. */
@@ -347,6 +351,10 @@ export class Session {
     } catch (failure) {
       this.#box.fault("meta.json", failure);
     }
+  }
+
+  #tailFrom(): number {
+    return Math.max(this.log.first, this.log.last - TAIL_FRAMES + 1);
   }
 
   #elapsed(): number {

@@ -172,11 +172,23 @@ export class Sessions {
   #open(meta: Meta): Session {
     const { box, folder, fsync, logMaxBytes, ptyLogBytes } = this.#o;
     const home = join(folder, meta.id);
-    const fanout = new Fanout();
-    const log = Log.open();
+    let session: Session | undefined;
+    const log = Log.open({
+      session: meta.id,
+      folder: home,
+      maxBytes: logMaxBytes,
+      policy: fsync,
+      events: {
+        trouble: (error) => error && box.fault(`log ${meta.id}`, error),
+        // Going on would mean to forget frames: better an honest end.
+        overflow: () => void session?.stop("term", { wanted: true, reason: "disk_full" }).catch((thrown: unknown) => box.fault("session.stop", thrown)),
+      },
+    });
     const lane = new PtyLane();
-    void fsync, logMaxBytes, ptyLogBytes;
-    return new Session(box, meta, { folder: home, log, lane, fanout });
+    const fanout = new Fanout();
+    void ptyLogBytes;
+    session = new Session(box, meta, { folder: home, log, lane, fanout });
+    return session;
   }
 
   /** The folder Claude works in: inside the workspace, links followed. */

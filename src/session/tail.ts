@@ -20,6 +20,8 @@ export class Tail {
   readonly tools = new Map<string, OpenTool>();
   /** Questions that wait, by id. */
   readonly asks = new Set<string>();
+  /** Inputs told to be delivered or failed. */
+  readonly told = new Set<string>();
   readonly #text = new Map<string, number>();
   readonly #thinking = new Set<string>();
   readonly #seenTools = new Map<string, { tool: string; done: boolean }>();
@@ -52,6 +54,9 @@ export class Tail {
       case "status":
         if (body.state === "working" && this.state !== "waiting_for_input") this.#openTurn(ts);
         this.state = body.state;
+        break;
+      case "input":
+        if (body.input !== undefined && body.state !== "accepted") this.told.add(body.input);
         break;
       case "stop":
         this.#forget();

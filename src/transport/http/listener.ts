@@ -296,7 +296,7 @@ export class Listener {
     app.any("/*", (res, req) => guarded(options, () => options.request(new Exchange(res, req))));
     const listening = await new Promise<uWS.us_listen_socket | false>((resolve) => {
       // Exclusive: two daemons on one port would share its connections at random.
-      app.listen(options.host, options.port, EXCLUSIVE_PORT, resolve);
+      (app as unknown as WithOptions).listen(options.host, options.port, EXCLUSIVE_PORT, resolve);
     });
     if (listening === false) throw new Error(`listen: ${options.host}:${options.port} is taken or not ours`);
     return new Listener(app, listening);
@@ -311,6 +311,11 @@ export class Listener {
   cut(): void {
     this.#app.close();
   }
+}
+
+/** The addon takes options after host and port; its types do not say so. */
+interface WithOptions {
+  listen(host: string, port: number, options: number, done: (socket: uWS.us_listen_socket | false) => void): void;
 }
 
 function makeApp(tls: Tls | undefined): uWS.TemplatedApp {

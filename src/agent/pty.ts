@@ -1,0 +1,82 @@
+/** Pseudo-terminal of one session: bytes in and out, size, exit. The only file that knows node-pty. */
+import { accessSync, constants } from "node:fs";
+import * as nodePty from "node-pty";
+
+/** A terminal narrower than 2 breaks Claude's layout; wider than 1000 helps nobody. Never 0×0. */
+const MIN_SIDE = 2;
+const MAX_SIDE = 1000;
+
+export interface PtySpec {
+  /** Program and arguments; nothing secret, every user of the machine can read them. */
+  readonly argv: readonly string[];
+  /** The whole environment. */
+  readonly env: Readonly<Record<string, string>>;
+  readonly cwd: string;
+  readonly cols: number;
+  readonly rows: number;
+  readonly user?: { readonly uid: number; readonly gid: number };
+}
+
+export interface Pty {
+  readonly pid: number;
+  write(bytes: Uint8Array | string): void;
+  resize(cols: number, rows: number): void;
+}
+
+/** Starts the program. `data` gets every byte; `exit` comes once, after the last of them. */
+export function spawnPty(
+  spec: PtySpec,
+  on: { data(bytes: Buffer): void; exit(code: number | undefined, signal: number | undefined): void },
+): Pty {
+  const [file = "claude", ...args] = asUser(spec);
+  const direct = file === spec.argv[0];
+  const pty = nodePty.spawn(file, args, {
+    name: "xterm-256color",
+    cols: side(spec.cols),
+    rows: side(spec.rows),
+    cwd: spec.cwd,
+    env: { ...spec.env },
+    encoding: null,
+    // node-pty changes uid and gid only: supplementary groups stay, so this is the second choice.
+    ...(direct && spec.user !== undefined ? { uid: spec.user.uid, gid: spec.user.gid } : {}),
+  });
+  let alive = true;
+  pty.onData((bytes) => on.data(bytes as unknown as Buffer));
+  pty.onExit(({ exitCode, signal }) => {
+    alive = false;
+    on.exit(signal ? undefined : exitCode, signal || undefined);
+  });
+  return {
+    pid: pty.pid,
+    write(bytes) {
+      if (alive) pty.write(typeof bytes === "string" ? bytes : (Buffer.from(bytes) as unknown as string));
+    },
+    resize(cols, rows) {
+      if (alive) pty.resize(side(cols), side(rows));
+    },
+  };
+}
+
+export function side(wanted: number): number {
+  return Math.min(MAX_SIDE, Math.max(MIN_SIDE, Math.trunc(wanted) || MIN_SIDE));
+}
+
+const SETPRIV = ["/usr/bin/setpriv", "/bin/setpriv"];
+
+/** setpriv drops the supplementary groups and sets no_new_privs, which node-pty cannot; it execs, so the pid stays. */
+function asUser(spec: PtySpec): readonly string[] {
+  if (spec.user === undefined) return spec.argv;
+  const setpriv = SETPRIV.find(isExecutable);
+  if (setpriv === undefined) return spec.argv;
+  const { uid, gid } = spec.user;
+  return [setpriv, `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--", ...spec.argv];
+}
+
+function isExecutable(path: string): boolean {
+  try {
+    accessSync(path, constants.X_OK);
+    return true;
+  } catch {
+    return false;
+  }
+}

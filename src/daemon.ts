@@ -1,0 +1,188 @@
+/** The composition root: it alone names every part and hands each what it needs. */
+import { randomBytes, randomUUID } from "node:crypto";
+import { chownSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { join } from "node:path";
+import { createEngine } from "./agent/engine.ts";
+import type { Credential } from "./agent/agent.ts";
+import { Gate } from "./auth/gate.ts";
+import { Tokens } from "./auth/tokens.ts";
+import { Vault } from "./auth/vault.ts";
+import type { Config } from "./config.ts";
+import { BoxControl } from "./control/box.ts";
+import { CibError } from "./errors.ts";
+import { privateFolder, writeRename } from "./files.ts";
+import { Lock } from "./lock.ts";
+import { Ledger } from "./session/ledger.ts";
+import type { Meta } from "./session/meta.ts";
+import type { Box, Secrets } from "./session/session.ts";
+import { Sessions } from "./session/sessions.ts";
+import { createHttp } from "./transport/http/listener.ts";
+
+/** What a test or the demo may put in another's place. */
+export interface Deps {
+  readonly now?: () => number;
+  /** Told of our own faults; the default prints them on stderr. */
+  readonly fault?: (where: string, thrown: unknown) => void;
+  /** An engine other than the real Claude Code: for transport tests only. */
+  readonly engine?: Box["engine"] & AsyncDisposable;
+}
+
+export interface Daemon {
+  /** Base URL of the HTTP listener, "http://127.0.0.1:8080". */
+  readonly url: string;
+  readonly port: number;
+  readonly control: BoxControl;
+  readonly isolation: "uid" | "none";
+  /** Stops every session gracefully, tells every client, closes the logs clean. */
+  stop(): Promise<void>;
+}
+
+declare const CIB_VERSION: string | undefined;
+/** Set by the bundler from package.json; "dev" when the sources run as they are. */
+export const VERSION = typeof CIB_VERSION === "string" ? CIB_VERSION : "dev";
+
+/** What the box is known by: `id` marks its processes, `salt` stands in the vault's key. */
+interface Identity {
+  readonly id: string;
+  readonly salt: string;
+}
+
+/** Starts everything, in an order in which nothing can be reached before it works. Throws ConfigError, LockedError, system errors. */
+export async function startDaemon(config: Config, deps: Deps = {}): Promise<Daemon> {
+  const fault = deps.fault ?? ((where, thrown) => console.error(`fault in ${where}:`, thrown));
+  const undo = new Undo(fault);
+  try {
+    return await compose(config, { now: Date.now, ...deps, fault }, undo);
+  } catch (failure) {
+    await undo.run();
+    throw failure;
+  }
+}
+
+async function compose(config: Config, deps: Deps & Required<Pick<Deps, "now" | "fault">>, undo: Undo): Promise<Daemon> {
+  const { now, fault } = deps;
+  const started = now();
+  makeFolders(config);
+  undo.use(Lock.take(join(config.data, "daemon.lock")));
+  const { id, salt } = readIdentity(config.data);
+  const tokens = undo.use(new Tokens(join(config.data, "tokens.json"), now));
+  const vaults = [config.token, ...(config.previousToken ? [config.previousToken] : [])].map((token) => new Vault(token, Buffer.from(salt, "hex")));
+  const engine = undo.use(deps.engine ?? (await createEngine({ command: config.claude, box: id, env: config.env, fault })));
+  const ledger = await Ledger.open({ file: join(config.data, "ledger.jsonl"), now, fault });
+  undo.defer(() => ledger.close());
+  const isolation = config.sessionUser === undefined || process.getuid?.() === config.sessionUser.uid ? "none" : "uid";
+  const box: Box = {
+    engine,
+    ledger,
+    now,
+    settings: {
+      home: config.home,
+      model: config.model,
+      thinking: config.thinking,
+      ...(config.baseUrl !== undefined && { baseUrl: config.baseUrl }),
+      ...(config.sessionUser && { user: config.sessionUser }),
+    },
+    credential: (mode, key) => credentialOf(config, mode, key),
+    seal: (secrets, session) => (vaults[0] as Vault).seal(secrets, `session ${session}`),
+    unseal: (text, session) => vaults.map((vault) => vault.open(text, `session ${session}`)).find((value) => value !== undefined) as Secrets | undefined,
+    fault,
+  };
+  const sessions = await Sessions.open({
+    box,
+    folder: join(config.data, "sessions"),
+    workspace: config.workspace,
+    restore: config.restore,
+    fsync: config.fsync,
+    logMaxBytes: config.logMaxBytes,
+    ptyLogBytes: config.ptyLogBytes,
+    apiKey: config.apiKey !== undefined,
+    oauthToken: config.oauthToken !== undefined,
+  });
+  undo.defer(() => sessions.close());
+  const control = new BoxControl({
+    gate: new Gate({ masterToken: config.token, tokens, plain: config.plain, now }),
+    tokens,
+    sessions,
+    ledger,
+    now,
+    health: {
+      version: VERSION,
+      uptimeS: () => Math.floor((now() - started) / 1000),
+      details: () => ({ isolation, encryption: config.tls ? "tls" : "none", sessions: sessions.all().length }),
+    },
+  });
+  const stopping = new AbortController();
+  const http = createHttp({
+    listen: config.listen,
+    ...(config.tls && { tls: config.tls }),
+    hosts: config.hosts,
+    onFault: fault,
+  });
+  undo.use(http);
+  // First the clients are told, then the sessions end: what they still say is in the log for the next time.
+  undo.defer(() => stopping.abort("stopping"));
+  await sessions.recover();
+  await http.start(control, stopping.signal);
+  const host = config.listen.host.includes(":") ? `[${config.listen.host}]` : config.listen.host.replace("0.0.0.0", "127.0.0.1");
+  return {
+    url: `${config.tls ? "https" : "http"}://${host}:${http.port}`,
+    port: http.port,
+    control,
+    isolation,
+    stop: () => undo.run(),
+  };
+}
+
+/** What has been opened, closed again in the opposite order; one that fails does not keep the others from it. */
+class Undo {
+  readonly #steps: (() => unknown)[] = [];
+  readonly #fault: (where: string, thrown: unknown) => void;
+
+  constructor(fault: (where: string, thrown: unknown) => void) {
+    this.#fault = fault;
+  }
+
+  defer(step: () => unknown): void {
+    this.#steps.push(step);
+  }
+
+  use<T extends Disposable | AsyncDisposable>(thing: T): T {
+    this.defer(() => (Symbol.asyncDispose in thing ? thing[Symbol.asyncDispose]() : thing[Symbol.dispose]()));
+    return thing;
+  }
+
+  async run(): Promise<void> {
+    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
+      try {
+        await step();
+      } catch (thrown) {
+        this.#fault("stop", thrown);
+      }
+    }
+  }
+}
+
+function makeFolders(config: Config): void {
+  privateFolder(config.data);
+  for (const folder of [config.workspace, config.home]) {
+    if (existsSync(folder)) continue;
+    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    if (config.sessionUser) chownSync(folder, config.sessionUser.uid, config.sessionUser.gid);
+  }
+}
+
+function readIdentity(data: string): Identity {
+  const file = join(data, "box.json");
+  if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8")) as Identity;
+  const fresh: Identity = { id: randomUUID(), salt: randomBytes(16).toString("hex") };
+  writeRename(file, `${JSON.stringify(fresh)}\n`);
+  return fresh;
+}
+
+/** The one credential a session of this mode gets. */
+function credentialOf(config: Config, mode: Meta["auth"], key: string | undefined): Credential {
+  if (mode === "subscription") return { mode, ...(config.oauthToken !== undefined && { token: config.oauthToken }) };
+  const found = key ?? config.apiKey;
+  if (found === undefined) throw new CibError("conflict", "auth: mode api_key needs a key, in the request or as ANTHROPIC_API_KEY at the daemon");
+  return { mode, key: found };
+}

@@ -1,0 +1,101 @@
+/** HTTP: REST, server-sent events and WebSocket on one port. */
+import { type Control } from "../../control/control.ts";
+import type { Transport } from "../transport.ts";
+import { Door } from "./door.ts";
+import { Listener, type Tls } from "./listener.ts";
+import { Rest } from "./rest.ts";
+import { Events, type EventsOptions } from "./sse.ts";
+import { Sockets } from "./ws.ts";
+
+/** WebSockets and event streams open at once: at about 10 KiB each, 20 MiB. */
+export const MAX_CONNECTIONS = 2048;
+/** What open connections get to read their goodbye before they are cut. */
+const STOP_GRACE_MS = 100;
+
+export interface HttpOptions {
+  readonly listen: { readonly host: string; readonly port: number };
+  /** Paths of PEM files: with them it is HTTPS and WSS. */
+  readonly tls?: Tls | undefined;
+  /** Names, `*.suffix` patterns and origins of the box, beyond loopback, addresses and *.local. */
+  readonly hosts: readonly string[];
+  /** docs/openapi.json as text. */
+  readonly openapi?: string | undefined;
+  /** A fault of ours that a client was told as `internal`. */
+  onFault(thrown: unknown): void;
+  readonly limits?: { readonly connections?: number };
+  /** Heartbeat timer of the event streams, for tests. */
+  readonly every?: EventsOptions["every"];
+}
+
+export interface HttpTransport extends Transport {
+  /** The port that it listens on, once started. */
+  readonly port: number;
+  /** Open WebSockets and event streams. */
+  readonly connections: number;
+}
+
+export function createHttp(options: HttpOptions): HttpTransport {
+  return new Http(options);
+}
+
+class Http implements HttpTransport {
+  readonly name = "http";
+  readonly #options: HttpOptions;
+  readonly #stopping = new AbortController();
+  #listener: Listener | undefined;
+  #events: Events | undefined;
+  #sockets: Sockets | undefined;
+  #stopped: Promise<void> | undefined;
+
+  constructor(options: HttpOptions) {
+    this.#options = options;
+  }
+
+  get port(): number {
+    return this.#listener?.port ?? 0;
+  }
+
+  get connections(): number {
+    return (this.#events?.size ?? 0) + (this.#sockets?.size ?? 0);
+  }
+
+  async start(control: Control, signal: AbortSignal): Promise<void> {
+    signal.throwIfAborted();
+    const { listen, tls, hosts, openapi, every, limits } = this.#options;
+    const fault = (thrown: unknown) => this.#options.onFault(thrown);
+    const room = () => this.connections < (limits?.connections ?? MAX_CONNECTIONS);
+    const door = new Door(control, { hosts, tls: tls !== undefined });
+    const events = new Events({ control, room, ...(every && { every }) });
+    const sockets = new Sockets({ control, door, room, fault });
+    const rest = new Rest({ control, door, events, openapi, stopping: this.#stopping.signal, fault });
+    this.#events = events;
+    this.#sockets = sockets;
+    this.#listener = await Listener.listen({
+      ...listen,
+      tls,
+      request: (exchange) => rest.handle(exchange),
+      upgrade: (exchange) => sockets.upgrade(exchange),
+      fault,
+    });
+    signal.addEventListener("abort", () => void this.#stop(), { once: true });
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.#stop();
+  }
+
+  #stop(): Promise<void> {
+    this.#stopped ??= this.#sayGoodbye();
+    return this.#stopped;
+  }
+
+  async #sayGoodbye(): Promise<void> {
+    this.#listener?.refuse();
+    const open = this.connections;
+    this.#stopping.abort();
+    this.#events?.stop();
+    this.#sockets?.stop();
+    if (open > 0) await new Promise((resolve) => setTimeout(resolve, STOP_GRACE_MS));
+    this.#listener?.cut();
+  }
+}

@@ -1,0 +1,61 @@
+/** Config: what the environment may say, and what a person is told when it says something else. */
+import assert from "node:assert/strict";
+import { test } from "node:test";
+import { ConfigError, readConfig } from "../src/config.ts";
+
+const TOKEN = "t".repeat(32);
+
+test("without a token there is no start, and the message says how to make one", () => {
+  assert.throws(() => readConfig({}), (thrown: unknown) => thrown instanceof ConfigError && /openssl rand/.test(thrown.message));
+});
+
+test("a short or unprintable token is refused without being repeated", () => {
+  for (const bad of ["hunter2", "a b".repeat(20), "ü".repeat(40)]) {
+    assert.throws(() => readConfig({ CIB_AUTH_TOKEN: bad }), (thrown: unknown) => thrown instanceof ConfigError && !thrown.message.includes(bad));
+  }
+});
+
+test("--dev mints a token, and then serves loopback only", () => {
+  const config = readConfig({}, { dev: "/tmp/x" });
+  assert.equal(config.minted, true);
+  assert.ok(config.token.length >= 43);
+  assert.equal(config.listen.host, "127.0.0.1");
+  assert.notEqual(readConfig({}, { dev: "/tmp/x" }).token, config.token);
+  assert.throws(() => readConfig({ CIB_LISTEN: "0.0.0.0:1" }, { dev: "/tmp/x" }), ConfigError);
+  assert.equal(readConfig({ CIB_LISTEN: "0.0.0.0:1", CIB_AUTH_TOKEN: TOKEN }, { dev: "/tmp/x" }).minted, false);
+});
+
+test("defaults are those of the manual", () => {
+  const config = readConfig({ CIB_AUTH_TOKEN: TOKEN });
+  assert.deepEqual(config.listen, { host: "0.0.0.0", port: 8080 });
+  assert.equal(config.data, "/var/lib/claude-in-box");
+  assert.equal(config.workspace, "/workspace");
+  assert.equal(config.plain, "private");
+  assert.equal(config.fsync, "turn");
+  assert.equal(config.logMaxBytes, 64 * 1024 * 1024);
+  assert.equal(config.ptyLogBytes, 1024 * 1024);
+  assert.equal(config.restore, "resume");
+  assert.deepEqual(config.claude, ["claude"]);
+  assert.ok(Object.isFrozen(config));
+});
+
+test("a wrong value names its variable", () => {
+  for (const [name, value] of [
+    ["CIB_FSYNC", "sometimes"],
+    ["CIB_LISTEN", "8080"],
+    ["CIB_LISTEN", "host:99999"],
+    ["CIB_LOG_MAX_BYTES", "1 GB"],
+    ["CIB_SESSION_UID", "root"],
+    ["CIB_TLS_CERT", "/nowhere.pem"],
+    ["CIB_AUTH_TOKEN_FILE", "/nowhere"],
+  ] as const) {
+    const env = name === "CIB_AUTH_TOKEN_FILE" ? { [name]: value } : { CIB_AUTH_TOKEN: TOKEN, [name]: value };
+    assert.throws(() => readConfig(env), (thrown: unknown) => thrown instanceof ConfigError && thrown.message.includes(name), name);
+  }
+});
+
+test("addresses may be IPv6, and a uid may bring its gid", () => {
+  const config = readConfig({ CIB_AUTH_TOKEN: TOKEN, CIB_LISTEN: "[::1]:81", CIB_SESSION_UID: "1000:1001" });
+  assert.deepEqual(config.listen, { host: "::1", port: 81 });
+  assert.deepEqual(config.sessionUser, { uid: 1000, gid: 1001 });
+});
