@@ -1,5 +1,5 @@
 // Build: everything but the native addons in one file, dist/cib.mjs.
-import { chmodSync, statSync } from "node:fs";
+import { chmodSync, readFileSync, statSync } from "node:fs";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { build } from "esbuild";
@@ -7,6 +7,7 @@ import { build } from "esbuild";
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const BUNDLE = join(ROOT, "dist/cib.mjs");
 
+const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
 const started = performance.now();
 await build({
   absWorkingDir: ROOT,
@@ -23,7 +24,7 @@ await build({
   // Native addons are found in node_modules next to dist.
   external: ["node-pty", "uWebSockets.js", "cbor-extract"],
   // cbor-x asks for cbor-extract while loading; commands are small, and one less native addon is one less to go wrong.
-  define: { "process.env.CBOR_NATIVE_ACCELERATION_DISABLED": '"true"' },
+  define: { CIB_VERSION: JSON.stringify(version), "process.env.CBOR_NATIVE_ACCELERATION_DISABLED": '"true"' },
   banner: {
     js: '#!/usr/bin/env node\nimport { createRequire as cibRequire } from "node:module"; const require = cibRequire(import.meta.url);',
   },

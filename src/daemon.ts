@@ -16,7 +16,7 @@ import { Ledger } from "./session/ledger.ts";
 import type { Meta } from "./session/meta.ts";
 import type { Box, Secrets } from "./session/session.ts";
 import { Sessions } from "./session/sessions.ts";
-import { createHttp } from "./transport/http/listener.ts";
+import { createHttp } from "./transport/http/http.ts";
 
 /** What a test or the demo may put in another's place. */
 export interface Deps {
@@ -87,7 +87,7 @@ async function compose(config: Config, deps: Deps & Required<Pick<Deps, "now" | 
     unseal: (text, session) => vaults.map((vault) => vault.open(text, `session ${session}`)).find((value) => value !== undefined) as Secrets | undefined,
     fault,
   };
-  const sessions = await Sessions.open({
+  const sessions = new Sessions({
     box,
     folder: join(config.data, "sessions"),
     workspace: config.workspace,

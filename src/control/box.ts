@@ -208,7 +208,7 @@ export class BoxControl implements Control {
   #page({ session, from, epoch, types, limit = PAGE_FRAMES }: Of<"frames">): Body {
     const { log, id } = this.#o.sessions.get(session);
     const judged = log.judge({ from: from ?? 1, epoch });
-    const { frames, next } = log.page(Math.max(judged.from, log.first), limit, maskOf(types));
+    const { frames, next } = log.select(Math.max(judged.from, log.first), limit, maskOf(types));
     return { session: id, ...judged, frames: frames.map((encoded) => encoded.frame()), next };
   }
 

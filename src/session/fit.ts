@@ -1,6 +1,6 @@
 /** Fit: makes a body that would be too long for one line of the log fit: text in several frames, anything else shortened. */
 import { jsonOf } from "../frame/codec.ts";
-import type { Frame, FrameBody } from "../frame/frame.ts";
+import type { Frame, FrameBody, Head } from "../frame/frame.ts";
 
 /** Characters of text in one piece: at worst each becomes `\u0000`, 6 bytes, so 128 Ki × 6 = 768 KiB, under a line's 1 MiB. */
 export const PIECE_CHARS = 128 * 1024;
@@ -10,19 +10,21 @@ const LAST_ROUND = 16;
 /** Deeper values are left out when a body has to be shortened. */
 const MAX_DEPTH = 24;
 
+export type Fitted = FrameBody & { readonly truncated?: number };
+
 /** The bodies to log in place of one whose JSON line is `bytes` long, more than `max`. */
-export function fit(body: FrameBody, bytes: number, max: number, head: Pick<Frame, "session" | "seq" | "ts">): readonly FrameBody[] {
+export function fit(body: FrameBody, bytes: number, max: number, head: Head): readonly Fitted[] {
   if (body.type === "text.delta" || body.type === "thinking") {
     const { text, ...rest } = body;
     if (text.length > PIECE_CHARS) return pieces(text).map((piece) => ({ ...rest, text: piece }) as FrameBody);
   }
   for (let most = FIRST_ROUND; most >= LAST_ROUND; most /= 4) {
-    const short = { ...(shorten(body, most, 0) as FrameBody), truncated: bytes };
+    const short: Fitted = { ...(shorten(body, most, 0) as FrameBody), truncated: bytes };
     if (Buffer.byteLength(jsonOf({ ...head, ...short } as Frame)) <= max) return [short];
   }
   // Wide and deep at once: what nests goes, what is named stays.
   const flat = Object.entries(body).map(([key, value]) => [key, typeof value === "object" ? (Array.isArray(value) ? [] : null) : shorten(value, LAST_ROUND, 0)]);
-  return [{ ...(Object.fromEntries(flat) as FrameBody), type: body.type, truncated: bytes } as FrameBody];
+  return [{ ...(Object.fromEntries(flat) as FrameBody), type: body.type, truncated: bytes } as Fitted];
 }
 
 function pieces(text: string): string[] {

@@ -2,7 +2,6 @@
 import { CibError, isDiskFull } from "../errors.ts";
 import { Encoded } from "../frame/codec.ts";
 import type { Frame, FrameBody, Seq, SessionId } from "../frame/frame.ts";
-import { EVERY } from "../frame/select.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Disk, nodeDisk } from "./disk.ts";
 import { endLife, type Judgement, judge, type Lives, type Wanted } from "./epochs.ts";
@@ -37,7 +36,10 @@ export type FsyncPolicy = "turn" | "always" | "off";
 
 /** What the log tells its owner. */
 export interface LogEvents {
-  /** The disk refuses: nothing new is shown, everything is kept and tried again. Undefined: it works again. */
+  /**
+   * The disk refuses to write: nothing new is shown, everything is kept and tried again. Undefined: it works again.
+   * After a failed sync it never does: sync() rejects until the log is closed and opened anew.
+   */
   trouble(error: Error | undefined): void;
   /** More than MAX_PENDING_BYTES wait: stop the session. Told once until the disk works again. */
   overflow(): void;
@@ -73,7 +75,6 @@ export class Log {
   readonly #segmentBytes: number;
   readonly #tailBytes: number;
   readonly #statePath: string;
-  readonly #folder: string;
   readonly #segments: Segments;
   readonly #reader: Reader;
   readonly #listeners = new Set<() => void>();
@@ -111,7 +112,6 @@ export class Log {
 
   private constructor(options: LogOptions) {
     this.session = options.session;
-    this.#folder = options.folder;
     this.#disk = options.disk ?? nodeDisk;
     this.#clock = options.clock ?? systemClock;
     this.#policy = options.policy ?? "turn";
@@ -235,8 +235,21 @@ export class Log {
     this.#reader.rest();
   }
 
-  /** At most `limit` frames of the wanted types from `from` on. */
-  page(from: Seq, limit: number, mask: number = EVERY): Page {
+  /** The frames from `from` on, `limit` at most, all in memory at once: for small stretches. */
+  page(from: Seq, limit: number): readonly Encoded[] {
+    const cursor = new Cursor(from);
+    const frames: Encoded[] = [];
+    while (frames.length < limit) {
+      const frame = this.take(cursor);
+      if (frame === undefined) break;
+      frames.push(frame);
+    }
+    this.#reader.rest();
+    return frames;
+  }
+
+  /** A page for a client: bounded in frames, bytes and work. It may be empty though more follows from `next`. */
+  select(from: Seq, limit: number, mask: number): Page {
     const cursor = new Cursor(from);
     const frames: Encoded[] = [];
     let bytes = 0;
@@ -430,8 +443,8 @@ export class Log {
       await this.#segments.sync();
       this.#synced = upTo;
     } catch (error) {
-      this.#spoilt = error as Error;
-      this.#troubled(error);
+      if (this.#spoilt === undefined) this.#events.trouble?.(error as Error);
+      this.#spoilt ??= error as Error;
       throw refusal(error);
     } finally {
       this.#syncing = undefined;
@@ -477,9 +490,9 @@ export class Log {
     this.#retry?.();
     this.#retry = undefined;
     this.#overflowed = false;
-    if (this.#trouble === undefined || this.#spoilt !== undefined) return;
+    if (this.#trouble === undefined) return;
     this.#trouble = undefined;
-    this.#events.trouble?.(undefined);
+    if (this.#spoilt === undefined) this.#events.trouble?.(undefined);
   }
 }
 

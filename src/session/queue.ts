@@ -150,7 +150,7 @@ export class Queue {
     const [from, count] = entry.seq === undefined ? [entry.after + 1, 256] : [entry.seq, 1];
     if (from > log.numbered) return false;
     if (from < log.first) return true; // pruned since: it was there
-    return log.page(from, count).frames.some((encoded) => {
+    return log.page(from, count).some((encoded) => {
       const frame = encoded.frame() as Frame;
       return frame.type === "input" && frame.input === entry.input;
     });

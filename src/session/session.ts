@@ -173,12 +173,12 @@ export class Session {
   }
   #stopping: string | undefined;
 
-  /** Stops, and writes what must survive: the log's clean mark, the terminal ring. */
+  /** Stops, and writes what must survive: the log's clean mark, the terminal ring. The session cannot be used any more. */
   async close(reason: string): Promise<void> {
     await this.stop("term", { wanted: this.#meta.wanted, reason });
     this.fanout.close("stopping");
     await this.log.close();
-    this.lane.spill(join(this.#folder, "output.log"));
+    await this.lane.spill();
   }
 
   terminal(): Agent {

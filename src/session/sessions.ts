@@ -184,9 +184,8 @@ export class Sessions {
         overflow: () => void session?.stop("term", { wanted: true, reason: "disk_full" }).catch((thrown: unknown) => box.fault("session.stop", thrown)),
       },
     });
-    const lane = new PtyLane();
-    const fanout = new Fanout();
-    void ptyLogBytes;
+    const lane = PtyLane.open({ session: meta.id, epoch: log.epoch, file: join(home, "output.log"), maxBytes: ptyLogBytes });
+    const fanout = new Fanout({ log, lane, fault: box.fault });
     session = new Session(box, meta, { folder: home, log, lane, fanout });
     return session;
   }

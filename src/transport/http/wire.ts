@@ -1,6 +1,6 @@
 /** Wire: values in and out of HTTP and WebSocket, as JSON or CBOR, and the headers around them. */
-import { decodeValue, Encoded, encodeValue } from "../../frame/codec.ts";
 import { CibError, errorBody } from "../../errors.ts";
+import { decodeValue, Encoded, encodeValue } from "../../frame/codec.ts";
 import type { Exchange } from "./listener.ts";
 import { MethodNotAllowed } from "./routes.ts";
 
@@ -70,7 +70,12 @@ export function refuse(exchange: Exchange, error: CibError, format: Format): voi
   if (status === 401) headers["www-authenticate"] = 'Bearer realm="claude-in-box"';
   if (error instanceof MethodNotAllowed) headers["allow"] = error.allow;
   if (status === 429 || (retryable && status === 503)) headers["retry-after"] = String(Math.ceil(error.retryAfterS ?? RETRY_AFTER_S));
-  exchange.respond(status, headers, pack({ error: errorBody(error) }, format));
+  exchange.respond(status, headers, pack({ error: errorBody(error), ...partialOf(error) }, format));
+}
+
+/** What there is of a result that was not complete in time. */
+export function partialOf(error: CibError): object {
+  return error.partial ?? {};
 }
 
 /** The headers of every answer with this content type. */

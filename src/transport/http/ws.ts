@@ -9,7 +9,7 @@ import type { CloseReason, Sink } from "../../frame/sink.ts";
 import { type Door, protocolsOf } from "./door.ts";
 import type { Exchange, Socket, SocketEvents, Upgrade } from "./listener.ts";
 import { readQuery, ROUTES } from "./routes.ts";
-import { type Format, pack, refuse, unpack } from "./wire.ts";
+import { type Format, pack, partialOf, refuse, unpack } from "./wire.ts";
 
 /** Bytes that may wait for a reader before its cursors stop: two full TCP windows of a small board. */
 export const HIGH_WATER_BYTES = 64 * 1024;
@@ -245,9 +245,8 @@ class Connection implements SocketEvents {
       const { cmd: _, ...args } = command;
       return cmd === "attach" ? this.#attach(args) : this.#detach(args);
     }
-    // For commands that are not exactly-once the id only ties the reply to the request.
-    const takesId = typeof cmd === "string" && Object.hasOwn(COMMANDS, cmd) && "id" in COMMANDS[cmd as keyof typeof COMMANDS].args;
-    const reply = await this.#control.run(this.#who, takesId && id !== undefined ? message : command, this.#gone.signal);
+    const once = id !== undefined && isOnce(command);
+    const reply = await this.#control.run(this.#who, once ? message : command, this.#gone.signal);
     return reply.body;
   }
 
@@ -276,7 +275,9 @@ class Connection implements SocketEvents {
   }
 
   #refuse(re: string | number | null, thrown: unknown): void {
-    if (this.open) this.#tell({ re, ok: false, error: errorBody(this.#told(thrown)) });
+    if (!this.open) return;
+    const error = this.#told(thrown);
+    this.#tell({ re, ok: false, error: errorBody(error), ...partialOf(error) });
   }
 
   #told(thrown: unknown): CibError {
@@ -333,6 +334,14 @@ class Feed implements Sink {
     this.attachment?.[Symbol.dispose]();
     this.attachment = undefined;
   }
+}
+
+/** Whether the id is control's: for every other command, bytes and keys among them, it only ties the reply to the request. */
+function isOnce(command: Readonly<Record<string, unknown>>): boolean {
+  const { cmd } = command;
+  if (typeof cmd !== "string" || !Object.hasOwn(COMMANDS, cmd)) return false;
+  if (cmd === "input" && command["text"] === undefined) return false;
+  return "id" in COMMANDS[cmd as keyof typeof COMMANDS].args;
 }
 
 /** A request's id as its reply names it. */

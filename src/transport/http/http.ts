@@ -1,5 +1,5 @@
 /** HTTP: REST, server-sent events and WebSocket on one port. */
-import { type Control } from "../../control/control.ts";
+import type { Control } from "../../control/control.ts";
 import type { Transport } from "../transport.ts";
 import { Door } from "./door.ts";
 import { Listener, type Tls } from "./listener.ts";
@@ -21,7 +21,7 @@ export interface HttpOptions {
   /** docs/openapi.json as text. */
   readonly openapi?: string | undefined;
   /** A fault of ours that a client was told as `internal`. */
-  onFault(thrown: unknown): void;
+  onFault(where: string, thrown: unknown): void;
   readonly limits?: { readonly connections?: number };
   /** Heartbeat timer of the event streams, for tests. */
   readonly every?: EventsOptions["every"];
@@ -62,7 +62,7 @@ class Http implements HttpTransport {
   async start(control: Control, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { listen, tls, hosts, openapi, every, limits } = this.#options;
-    const fault = (thrown: unknown) => this.#options.onFault(thrown);
+    const fault = (thrown: unknown) => this.#options.onFault("http", thrown);
     const room = () => this.connections < (limits?.connections ?? MAX_CONNECTIONS);
     const door = new Door(control, { hosts, tls: tls !== undefined });
     const events = new Events({ control, room, ...(every && { every }) });

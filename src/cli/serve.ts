@@ -1,0 +1,130 @@
+/** cib serve: reads the configuration, starts the daemon, and stops it gracefully when told to. */
+import { existsSync, unlinkSync } from "node:fs";
+import { createRequire } from "node:module";
+import { dirname, join, resolve } from "node:path";
+import { parseArgs } from "node:util";
+import { type Config, ConfigError, readConfig } from "../config.ts";
+import { type Daemon, startDaemon, VERSION } from "../daemon.ts";
+import { runDemo } from "../demo/demo.ts";
+import { startModel } from "../demo/model.ts";
+import { type Look, lookOf } from "../demo/present.ts";
+import { demoScript } from "../demo/script.ts";
+import { writeRename } from "../files.ts";
+import { LockedError } from "../lock.ts";
+import { type Box, CLIENT_FILE, call } from "./box.ts";
+import { EXIT, Failure, type Io, UsageError } from "./io.ts";
+
+/** No account stands behind it: only the demo's own model on loopback ever sees it. */
+const DEMO_KEY = "sk-ant-demo-0000000000000000000000000000";
+
+const OPTIONS = { dev: { type: "boolean" }, demo: { type: "boolean" } } as const;
+
+/** `stop` ends the daemon. Returns the exit code when all is closed; throws UsageError and Failure. */
+export async function serve(
+  args: readonly string[],
+  io: Io,
+  stop: AbortSignal,
+  start: (config: Config) => Promise<Daemon> = startDaemon,
+): Promise<number> {
+  const { values, positionals } = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
+  if (positionals[0] !== undefined)
+    throw new UsageError(`serve: does not know what to do with "${positionals[0]}"; settings are CIB_* variables`);
+  const demo = values.demo === true;
+  await using model = demo ? await startModel(demoScript) : undefined;
+  const config = read(model === undefined ? io.env : demoEnv(io, model.url), io.cwd, demo || values.dev === true);
+  const daemon = await begin(config, start);
+  const left = demo || values.dev ? join(config.data, CLIENT_FILE) : undefined;
+  const box: Box = { url: daemon.url, token: config.token };
+  try {
+    if (left !== undefined) writeRename(left, `${JSON.stringify(box)}\n`);
+    greet(daemon, config, io);
+    if (demo) await show(box, io, stop);
+    await ended(stop);
+    io.err("stopping …\n");
+  } finally {
+    await daemon.stop();
+    if (left !== undefined && existsSync(left)) unlinkSync(left);
+  }
+  io.err("stopped\n");
+  return EXIT.ok;
+}
+
+/** The demo has its own folders: its sessions must never meet the real model. */
+function demoEnv({ env, cwd }: Io, baseUrl: string): Io["env"] {
+  const at = (name: string) => resolve(cwd, ".cib/demo", name);
+  return {
+    CIB_DATA: at("data"),
+    CIB_WORKSPACE: at("workspace"),
+    CIB_HOME: at("home"),
+    ...env,
+    ANTHROPIC_BASE_URL: baseUrl,
+    ANTHROPIC_API_KEY: DEMO_KEY,
+    CLAUDE_CODE_OAUTH_TOKEN: undefined,
+  };
+}
+
+function read(env: Io["env"], cwd: string, dev: boolean): Config {
+  const claude = pinnedClaude();
+  try {
+    return readConfig(env, dev ? { dev: cwd, ...(claude && { claude: [claude] }) } : {});
+  } catch (failure) {
+    if (failure instanceof ConfigError) throw new Failure(failure.message);
+    throw failure;
+  }
+}
+
+/** Claude Code as the checkout pins it; undefined where no such package is installed. */
+export function pinnedClaude(): string | undefined {
+  try {
+    const manifest = createRequire(import.meta.url).resolve(
+      `@anthropic-ai/claude-code-linux-${process.arch}/package.json`,
+    );
+    const binary = join(dirname(manifest), "claude");
+    return existsSync(binary) ? binary : undefined;
+  } catch {
+    return undefined;
+  }
+}
+
+async function begin(config: Config, start: (config: Config) => Promise<Daemon>): Promise<Daemon> {
+  try {
+    return await start(config);
+  } catch (failure) {
+    const { code } = failure as NodeJS.ErrnoException;
+    const { host, port } = config.listen;
+    if (failure instanceof ConfigError || failure instanceof LockedError) throw new Failure(failure.message);
+    if (code === "EADDRINUSE")
+      throw new Failure(
+        `CIB_LISTEN: port ${port} on ${host} is taken; choose another one, as in CIB_LISTEN=${host}:${port + 1}`,
+      );
+    if (code === "EACCES" || code === "EPERM" || code === "ENOENT" || code === "ENOSPC" || code === "EROFS")
+      throw new Failure(`cannot start: ${(failure as Error).message}; cib doctor tells more`);
+    throw failure;
+  }
+}
+
+function greet(daemon: Daemon, config: Config, io: Io): void {
+  io.err(`claude-in-box ${VERSION} listens on ${daemon.url}\n`);
+  // On standard output and alone, for whoever starts it from a script; a token that was given is never shown.
+  if (config.minted) io.out(`token ${config.token}\n`);
+  if (daemon.isolation === "none") {
+    io.err(
+      "note: sessions run as this user (isolation: none): approvals and scopes are no barrier against what runs inside them\n",
+    );
+  }
+}
+
+async function show(box: Box, io: Io, stop: AbortSignal): Promise<void> {
+  const look: Look = lookOf(process.stdout, io.env);
+  try {
+    await runDemo({ ...box, call: (method, path, body) => call(box, method, path, body) }, io.out, look, stop);
+  } catch (failure) {
+    if (!stop.aborted)
+      throw failure instanceof Failure ? failure : new Failure(`the demo failed: ${(failure as Error).message}`);
+  }
+}
+
+function ended(stop: AbortSignal): Promise<void> {
+  if (stop.aborted) return Promise.resolve();
+  return new Promise((resolve) => stop.addEventListener("abort", () => resolve(), { once: true }));
+}

@@ -1,0 +1,14 @@
+/** Socket: the part of the browser's WebSocket that the client uses; Node's, `ws`, and NodeSocket all have it. */
+
+export interface SocketLike {
+  binaryType: string;
+  onopen: (() => void) | null;
+  onmessage: ((event: { readonly data: unknown }) => void) | null;
+  onclose: ((event: { readonly code: number; readonly reason: string }) => void) | null;
+  onerror: (() => void) | null;
+  send(data: string | Uint8Array): void;
+  close(code?: number, reason?: string): void;
+}
+
+/** A constructor of sockets: `WebSocket` itself fits. */
+export type SocketClass = new (url: string, protocols: string[]) => SocketLike;
