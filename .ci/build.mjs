@@ -9,7 +9,7 @@ const BUNDLE = join(ROOT, "dist/cib.mjs");
 
 const { version } = JSON.parse(readFileSync(join(ROOT, "package.json"), "utf8"));
 const started = performance.now();
-await build({
+const options = {
   absWorkingDir: ROOT,
   entryPoints: ["src/main.ts"],
   outfile: BUNDLE,
@@ -29,7 +29,9 @@ await build({
     js: '#!/usr/bin/env node\nimport { createRequire as cibRequire } from "node:module"; const require = cibRequire(import.meta.url);',
   },
   logLevel: "warning",
-});
+};
+// esbuild has said what is wrong.
+await build(options).catch(() => process.exit(1));
 chmodSync(BUNDLE, 0o755);
 const kilobytes = Math.round(statSync(BUNDLE).size / 1000);
 process.stderr.write(`build: dist/cib.mjs, ${kilobytes} KB, ${Math.round(performance.now() - started)} ms\n`);

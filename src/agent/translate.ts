@@ -344,7 +344,9 @@ function onToolResult(state: State, line: Json, block: Json, now: number, out: F
   const said = words(block["content"]);
   if (block["is_error"] === true) {
     const rejected = line["toolUseResult"] === "User rejected tool use";
-    result(state, id, { error: unwrapped(said), rejected }, now, out);
+    const asked = id !== undefined && state.asks.has(id);
+    const cut = said.includes("[Request interrupted by user") || (rejected && (state.escaped || !asked));
+    result(state, id, { error: cut ? "interrupted" : unwrapped(said), rejected }, now, out);
   } else result(state, id, { output: line["toolUseResult"] ?? block["content"] ?? null }, now, out);
 }
 
@@ -406,7 +408,7 @@ function result(state: State, id: string | undefined, outcome: Outcome, now: num
   const tool = id === undefined ? undefined : state.tools.get(id);
   if (id === undefined || tool === undefined || tool.done) return;
   tool.done = true;
-  const frames: FrameBody[] = [...settleAsk(state.asks, id, outcome, "terminal")];
+  const frames: FrameBody[] = [...settleAsk(state.asks, id, outcome, settledBy(state))];
   frames.push({
     type: "tool.use.result",
     id,
@@ -463,7 +465,7 @@ function finish(state: State, reason: string, now: number, out: FrameBody[]): vo
     const background = tool.agent !== undefined && reason !== "interrupted";
     if (!tool.done && !background) closeTool(state, id, tool, why, now, out);
   }
-  out.push(...settleAll(state.asks, state.escaped ? "interrupt" : "terminal"));
+  out.push(...settleAll(state.asks, settledBy(state)));
   state.turn = undefined;
   state.agentTexts.clear();
   if (state.usage.size > 0) out.push(usageFrame(state));
@@ -513,7 +515,7 @@ function onExit(state: State, now: number, out: FrameBody[]): void {
   state.waiting = [];
   out.push(...settleAll(state.asks, "lost"));
   if (state.turn !== undefined) finish(state, ending?.firm ? ending.reason : "interrupted", now, out);
-  for (const [id, tool] of state.tools) {
+  for (const id of state.tools.keys()) {
     start(state, id, now, out);
     result(state, id, { error: "session ended" }, now, out);
   }
@@ -545,6 +547,11 @@ function setStatus(state: State, status: SessionState, elapsed: number, out: Fra
   if (state.status === status || state.catchingUp) return;
   state.status = status;
   out.push({ type: "status", state: status, elapsed_ms: Math.max(0, elapsed) });
+}
+
+/** Nothing but Esc and the terminal can answer yet. */
+function settledBy(state: State): string {
+  return state.escaped ? "interrupt" : "terminal";
 }
 
 // Small change

@@ -4,11 +4,12 @@ import { type FSWatcher, watch } from "node:fs";
 /** Watches one folder, which may not exist yet: `retry` tries again, and is cheap to call often. */
 export class FolderWatch implements Disposable {
   readonly #folder: string;
-  readonly #changed: () => void;
+  readonly #changed: (name: string | null) => void;
   #watcher: FSWatcher | undefined;
   #closed = false;
 
-  constructor(folder: string, changed: () => void) {
+  /** `changed` gets the name of the file inside the folder. */
+  constructor(folder: string, changed: (name: string | null) => void) {
     this.#folder = folder;
     this.#changed = changed;
     this.retry();
@@ -17,7 +18,7 @@ export class FolderWatch implements Disposable {
   retry(): void {
     if (this.#watcher !== undefined || this.#closed) return;
     try {
-      const watcher = watch(this.#folder, { persistent: false }, () => this.#changed());
+      const watcher = watch(this.#folder, { persistent: false }, (_, name) => this.#changed(name));
       watcher.on("error", () => this.#drop());
       this.#watcher = watcher;
     } catch {

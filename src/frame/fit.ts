@@ -1,6 +1,6 @@
 /** Fit: a frame in messages no longer than a small client can take: split where it is text, shortened where it is not. */
-import { cborOf, type Encoded, encodeValue, jsonOf } from "./codec.ts";
-import type { Frame, PtyFrame } from "./frame.ts";
+import { cborOf, type Encoded, jsonOf } from "./codec.ts";
+import type { Frame, PtyFrame, SessionId } from "./frame.ts";
 import { type Field, type FrameType, TYPES } from "./registry.ts";
 
 /** Smallest CBOR frame limit: 39 bytes of head, 7 of `truncated`, and `usage` with its four 9-byte numbers (56) fit. */
@@ -45,13 +45,21 @@ const JSON_COST: Cost = {
 const CBOR_COST: Cost = {
   format: "cbor",
   frame: cborOf,
-  value: (value) => encodeValue(value).length,
+  value: cborBytes,
   point: utf8,
   // RFC 8949 §3: the length sits in the first byte, or in 1, 2 or 4 bytes behind it.
   around: (n) => (n < 24 ? 1 : n < 256 ? 2 : n < 65_536 ? 3 : 5),
-  key: (name) => encodeValue(name).length,
+  key: cborBytes,
   comma: 0,
 };
+
+/** Whatever value is measured stands in a frame: there, and not in a command, it is encoded as it will be. */
+const PROBE = { session: "00000000-0000-0000-0000-000000000000" as SessionId, seq: 0, ts: 0, type: "ask.answer", id: "", by: "" } as const;
+const PROBE_BYTES = cborOf({ ...PROBE, answer: null }).length - 1;
+
+function cborBytes(value: unknown): number {
+  return cborOf({ ...PROBE, answer: value }).length - PROBE_BYTES;
+}
 
 /** \b \t \n \f \r have an escape of two characters in JSON (RFC 8259 §7). */
 const SHORT_ESCAPES: ReadonlySet<number> = new Set([8, 9, 10, 12, 13]);

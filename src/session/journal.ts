@@ -85,9 +85,7 @@ export class Journal {
       return;
     }
     this.#waiting.push(waiting);
-    this.#running ??= this.#run().finally(() => {
-      this.#running = undefined;
-    });
+    this.#running ??= this.#run();
   }
 
   async #run(): Promise<void> {
@@ -104,6 +102,7 @@ export class Journal {
       for (const { done } of batch) done?.applied();
       for (const { done } of batch) done?.resolve();
     }
+    this.#running = undefined; // in the same breath as the last look: nothing can be added in between
   }
 
   async #write(batch: readonly Waiting[]): Promise<void> {

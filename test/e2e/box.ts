@@ -85,7 +85,7 @@ export class TestBox implements AsyncDisposable {
       for (const stream of [child.stdout, child.stderr]) {
         createInterface({ input: stream as NonNullable<typeof stream> }).on("line", (line) => {
           this.printed.push(line);
-          const port = /listening on https?:\/\/[^ ]*:(\d+)/.exec(line)?.[1];
+          const port = /listens on https?:\/\/[^ ]*:(\d+)/.exec(line)?.[1];
           if (port === undefined) return;
           this.#port = Number(port);
           clearTimeout(timer);

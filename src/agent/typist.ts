@@ -1,0 +1,107 @@
+/** Typist: brings one text into Claude's input box and has it taken, never typing it twice. */
+import { setTimeout as pause } from "node:timers/promises";
+import { CibError } from "../errors.ts";
+import { isPrompt, normal } from "./prompts.ts";
+
+/** From the paste to the last try: a loaded Raspberry Pi takes seconds for a large text. */
+const SUBMIT_DEADLINE_MS = 30_000;
+/** Enter again after this, then after twice as long, and so on: it does nothing in an empty box. */
+const ENTER_AGAIN_MS = 1_500;
+/** Commands show no prompt at once, and a second Enter would answer the dialog they open: their effect is on the screen. */
+const COMMAND_MS = 2_000;
+/** The paste is taken when the screen has answered and rests this long. */
+const QUIET_MS = 50;
+const PASTE_MS = 1_500;
+
+/** What the typist needs of its agent. */
+export interface Desk {
+  type(keys: string): void;
+  /** Milliseconds since Claude last wrote to the terminal, and how often it has. */
+  readonly quietMs: number;
+  readonly writes: number;
+  /** Claude works or asks: Enter is not ours to press. */
+  readonly engaged: boolean;
+}
+
+/** One submission under way: sources tell it what Claude took. */
+export class Submission {
+  readonly text: string;
+  taken = false;
+  #wake: (() => void) | undefined;
+
+  constructor(text: string) {
+    this.text = text;
+  }
+
+  /** Claude shows this prompt. */
+  said(prompt: string): void {
+    const own = isPrompt(prompt, this.text) || normal(prompt).endsWith(normal(this.text));
+    // Claude resolves aliases (/cost is /usage): any command that ran now is ours.
+    if (own || (this.isCommand && prompt.startsWith(this.text.slice(0, 1)))) this.#take();
+  }
+
+  /** Claude began to work, cleared, or opened a dialog: what a command may do. */
+  effect(): void {
+    if (this.isCommand) this.#take();
+  }
+
+  get isCommand(): boolean {
+    return this.text.startsWith("/") || this.text.startsWith("!");
+  }
+
+  #take(): void {
+    this.taken = true;
+    this.#wake?.();
+  }
+
+  /** Waits until taken, at most so long. */
+  async wait(ms: number, signal: AbortSignal): Promise<boolean> {
+    if (this.taken) return true;
+    const timer = new AbortController();
+    const woken = new Promise<void>((done) => {
+      this.#wake = done;
+    });
+    await Promise.race([woken, pause(ms, undefined, { signal: AbortSignal.any([signal, timer.signal]) }).catch(() => undefined)]);
+    timer.abort();
+    this.#wake = undefined;
+    return this.taken;
+  }
+}
+
+/** Types and submits. Rejects with `claude_failed`; the box is emptied then, so that the text cannot join the next one. */
+export async function typeText(desk: Desk, submission: Submission, signal: AbortSignal): Promise<void> {
+  const { text } = submission;
+  const started = Date.now();
+  const before = desk.writes;
+  desk.type(`\x1b[200~${pasteable(text)}\x1b[201~`);
+  await until(() => desk.writes > before && desk.quietMs >= QUIET_MS, PASTE_MS, signal);
+  let wait = submission.isCommand ? COMMAND_MS : ENTER_AGAIN_MS;
+  for (;;) {
+    signal.throwIfAborted();
+    if (!desk.engaged) desk.type("\r");
+    if (await submission.wait(wait, signal)) return;
+    if (submission.isCommand) return;
+    if (Date.now() - started > SUBMIT_DEADLINE_MS) break;
+    wait *= 2;
+  }
+  desk.type(emptyBox(text));
+  throw new CibError("claude_failed", `claude did not take the text as a prompt within ${SUBMIT_DEADLINE_MS / 1000} s`);
+}
+
+/** Line ends as the terminal wants them, nothing that could end the paste. An open `@` at the end would take Enter for its list. */
+function pasteable(text: string): string {
+  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
+  const clean = text.replace(/\r\n?/g, "\n").replace(/[\x00-\x08\x0b-\x1f\x7f]/g, "");
+  return /(^|\s)@\S*$/.test(clean) ? `${clean} ` : clean;
+}
+
+/** Keys that empty an input box that holds this text: Ctrl+E, then Ctrl+U twice a line (the rest of the line, its end), then Ctrl+K. */
+export function emptyBox(text: string): string {
+  const lines = text.split("\n").length;
+  return `\x05${"\x15".repeat(2 * lines + 4)}${"\x0b".repeat(lines + 4)}`;
+}
+
+async function until(true_: () => boolean, ms: number, signal: AbortSignal): Promise<void> {
+  const end = Date.now() + ms;
+  while (!true_() && Date.now() < end) await pause(10, undefined, { signal });
+}
