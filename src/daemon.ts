@@ -3,6 +3,7 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { chownSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { createEngine } from "./agent/engine.ts";
+import { sweep } from "./agent/process-tree.ts";
 import type { Credential } from "./agent/agent.ts";
 import { Gate } from "./auth/gate.ts";
 import { Tokens } from "./auth/tokens.ts";
@@ -67,7 +68,7 @@ async function compose(config: Config, deps: Deps & Required<Pick<Deps, "now" | 
   const { id, salt } = readIdentity(config.data);
   const tokens = undo.use(new Tokens(join(config.data, "tokens.json"), now));
   const vaults = [config.token, ...(config.previousToken ? [config.previousToken] : [])].map((token) => new Vault(token, Buffer.from(salt, "hex")));
-  const engine = undo.use(deps.engine ?? (await createEngine({ command: config.claude, box: id, env: config.env, fault })));
+  const engine = undo.use(deps.engine ?? (await createEngine({ command: config.claude, box: id, now, fault: (thrown) => fault("agent", thrown) })));
   const ledger = await Ledger.open({ file: join(config.data, "ledger.jsonl"), now, fault });
   undo.defer(() => ledger.close());
   const isolation = config.sessionUser === undefined || process.getuid?.() === config.sessionUser.uid ? "none" : "uid";
@@ -121,6 +122,8 @@ async function compose(config: Config, deps: Deps & Required<Pick<Deps, "now" | 
   undo.use(http);
   // First the clients are told, then the sessions end: what they still say is in the log for the next time.
   undo.defer(() => stopping.abort("stopping"));
+  const stubborn = await sweep(id, config.sessionUser);
+  if (stubborn.length > 0) fault("sweep", new Error(`processes of an earlier daemon do not end: ${stubborn.join(", ")}`));
   await sessions.recover();
   await http.start(control, stopping.signal);
   const host = config.listen.host.includes(":") ? `[${config.listen.host}]` : config.listen.host.replace("0.0.0.0", "127.0.0.1");

@@ -53,11 +53,16 @@ export function displayed(texts: Texts, id: string, index: number, delta: string
 /** One text block of the transcript. */
 export function written(texts: Texts, id: string, block: string): Piece | undefined {
   let entry = texts.entries.find((e) => e.message === id || (e.opaque && e.key === id));
-  entry ??= texts.entries.find((e) => e.message === undefined && (e.opaque || begins(e.shown, block)));
+  entry ??= texts.entries.find((e) => e.message === undefined && (isForeign(e) || begins(e.shown, block)));
   entry ??= add(texts, id);
   entry.message = id;
   entry.written += block;
   return advance(entry, entry.written);
+}
+
+/** Framed under the display hook's id: the order is all that ties it to a message. */
+function isForeign(entry: Entry): boolean {
+  return entry.opaque && !entry.key.startsWith("msg_");
 }
 
 function advance(entry: Entry, account: string): Piece | undefined {

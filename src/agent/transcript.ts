@@ -46,7 +46,7 @@ export class Transcript implements Disposable {
     return this.#skipped + this.#main.skipped;
   }
 
-  /** Claude goes on in another file: the rest of the old one first. A file outside the folder is refused. */
+  /** Claude goes on in another file: reads the rest of the old one, and of the new one nothing yet. A file outside the folder is refused. */
   follow(file: string, offset: number): Promise<void> {
     if (!this.#inside(file) || file === this.#main.file) return Promise.resolve();
     this.#turning = this.#turning.then(async () => {
@@ -55,7 +55,6 @@ export class Transcript implements Disposable {
       this.#main = this.#tail(file, offset, undefined);
       this.#agents.clear();
       this.#watch();
-      await this.drain();
     });
     return this.#turning;
   }

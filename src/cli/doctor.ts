@@ -5,8 +5,8 @@ import { rowFor } from "../agent/versions.ts";
 import { type Config, ConfigError, readConfig } from "../config.ts";
 import { visible } from "../demo/present.ts";
 import { EXIT, type Io, UsageError } from "./io.ts";
+import { pinnedClaude } from "./pinned.ts";
 import { type Folder, type Probes, probes } from "./probes.ts";
-import { pinnedClaude } from "./serve.ts";
 
 /** One thing looked at. `fail` must be mended before sessions run; `warn` is good to know. */
 export interface Row {

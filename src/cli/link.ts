@@ -1,23 +1,14 @@
-/** The link of `cib attach`: the reference client, as far as a terminal needs it. */
-import type { Frame, FrameTypeName, PtyFrame } from "../frame/frame.ts";
+/** The link of `cib attach`: the reference client over this machine's sockets, as far as a terminal needs it. */
+import { type Client, connect } from "../client/client.ts";
+import type { FeedOptions, Item } from "../client/feed.ts";
+import { NodeSocket } from "../client/node-socket.ts";
 import type { Box } from "./box.ts";
-import { Failure } from "./io.ts";
 
-/** What to follow; the names are those of the `attach` command. */
-export interface Want {
-  readonly from?: number;
-  readonly types?: readonly FrameTypeName[];
-  readonly pty?: boolean;
-  readonly pty_from?: number;
+export interface Link extends Pick<Client, "post" | "close"> {
+  /** Every frame once, over as many connections as it takes. Ends with `close`; rejects with CibError when refused for good. */
+  attach(session: string, options: FeedOptions): AsyncIterable<Item>;
 }
 
-export interface Link {
-  run(command: object): Promise<unknown>;
-  /** Ends when the box ends the attachment or the connection is gone. Rejects with CibError when refused. */
-  attach(session: string, want: Want): AsyncIterable<Frame | PtyFrame>;
-  close(): void;
-}
-
-export async function openLink(box: Box): Promise<Link> {
-  throw new Failure(`no client for ${box.url} in this build`);
+export function openLink(box: Box, onState: (state: "open" | "lost") => void): Link {
+  return connect({ ...box, format: "cbor", WebSocket: NodeSocket, onState });
 }

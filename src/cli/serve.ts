@@ -1,7 +1,6 @@
 /** cib serve: reads the configuration, starts the daemon, and stops it gracefully when told to. */
 import { existsSync, unlinkSync } from "node:fs";
-import { createRequire } from "node:module";
-import { dirname, join, resolve } from "node:path";
+import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { type Config, ConfigError, readConfig } from "../config.ts";
 import { type Daemon, startDaemon, VERSION } from "../daemon.ts";
@@ -13,6 +12,7 @@ import { writeRename } from "../files.ts";
 import { LockedError } from "../lock.ts";
 import { type Box, CLIENT_FILE, call } from "./box.ts";
 import { EXIT, Failure, type Io, UsageError } from "./io.ts";
+import { pinnedClaude } from "./pinned.ts";
 
 /** No account stands behind it: only the demo's own model on loopback ever sees it. */
 const DEMO_KEY = "sk-ant-demo-0000000000000000000000000000";
@@ -70,19 +70,6 @@ function read(env: Io["env"], cwd: string, dev: boolean): Config {
   } catch (failure) {
     if (failure instanceof ConfigError) throw new Failure(failure.message);
     throw failure;
-  }
-}
-
-/** Claude Code as the checkout pins it; undefined where no such package is installed. */
-export function pinnedClaude(): string | undefined {
-  try {
-    const manifest = createRequire(import.meta.url).resolve(
-      `@anthropic-ai/claude-code-linux-${process.arch}/package.json`,
-    );
-    const binary = join(dirname(manifest), "claude");
-    return existsSync(binary) ? binary : undefined;
-  } catch {
-    return undefined;
   }
 }
 

@@ -27,6 +27,9 @@ export interface ConnectionOptions {
   readonly timers: Timers;
 }
 
+/** A command as it travels: docs/PROTOCOL.md names them and their fields. */
+export type Command = { readonly cmd: string } & Readonly<Record<string, unknown>>;
+
 /** A message from the box that is no frame: a reply (has `re`) or a notice (`bye`, `detached`, `gap`). */
 export type Message = Readonly<Record<string, unknown>>;
 

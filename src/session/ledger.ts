@@ -188,8 +188,13 @@ export class Ledger {
 
   #add(entry: Entry): void {
     const { who, id, input } = entry;
+    if (id !== undefined) {
+      const before = this.#ids.get(who)?.get(id);
+      // In a file the same id may come again after 24 hours: the later one counts.
+      if (before !== undefined && before.input?.state !== "accepted") this.#forget(before);
+      within(this.#ids, who, () => new Map<string, Entry>()).set(id, entry);
+    }
     this.#entries.add(entry);
-    if (id !== undefined) within(this.#ids, who, () => new Map<string, Entry>()).set(id, entry);
     if (input === undefined) return;
     this.#inputs.set(input.input, entry);
     within(this.#sessions, input.session, () => new Set<Entry>()).add(entry);
@@ -232,7 +237,8 @@ export class Ledger {
     const { who, id, input } = entry;
     this.#entries.delete(entry);
     const ids = this.#ids.get(who);
-    if (id !== undefined && ids?.delete(id) && ids.size === 0) this.#ids.delete(who);
+    if (id !== undefined && ids?.get(id) === entry) ids.delete(id);
+    if (ids?.size === 0) this.#ids.delete(who);
     if (input === undefined) return;
     this.#inputs.delete(input.input);
     const entries = this.#sessions.get(input.session);
@@ -255,8 +261,7 @@ export class Ledger {
       return true;
     }
     const { k: _k, ...entry } = line;
-    const known = entry.input === undefined ? this.#ids.get(entry.who)?.get(entry.id ?? "") : this.#inputs.get(entry.input.input);
-    if (known === undefined) this.#add(entry);
+    if (entry.input === undefined || !this.#inputs.has(entry.input.input)) this.#add(entry);
     return true;
   }
 }

@@ -91,7 +91,6 @@ describe("a frame as a line", () => {
   test("no frame of any content gives more than one line or a control character", () => {
     fc.assert(
       fc.property(anyFrame, fc.option(fc.integer({ min: 1, max: 200 }), { nil: undefined }), (frame, columns) => {
-        // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
         assert.doesNotMatch(
           present(frame, { color: false, columns }),
           /[\x00-\x1f\x7f-\x9f\u2028\u2029\u202a-\u202e\u2066-\u2069]/,

@@ -3,10 +3,12 @@ import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
+import { pinnedClaude } from "../../src/cli/pinned.ts";
 
 const BUNDLE = fileURLToPath(new URL("../../dist/cib.mjs", import.meta.url));
 export const MASTER = "test-master-token-of-at-least-32-characters";
@@ -42,7 +44,8 @@ export class TestBox implements AsyncDisposable {
   }
 
   static async start(wish: BoxWish): Promise<TestBox> {
-    const box = new TestBox(wish);
+    // A port found beforehand: one that the kernel chose for the daemon could not be taken again while old connections linger.
+    const box = new TestBox({ ...wish, port: wish.port ?? (await freePort()) });
     await box.start();
     return box;
   }
@@ -73,7 +76,7 @@ export class TestBox implements AsyncDisposable {
         CIB_HOME: join(this.folder, "home"),
         ANTHROPIC_BASE_URL: this.#wish.model,
         ANTHROPIC_API_KEY: DUMMY_KEY,
-        ...(this.#wish.claude && { CIB_CLAUDE: this.#wish.claude.join(" ") }),
+        CIB_CLAUDE: (this.#wish.claude ?? [pinnedClaude() ?? "claude"]).join(" "),
         ...this.#wish.env,
         ...env,
       },
@@ -84,7 +87,7 @@ export class TestBox implements AsyncDisposable {
       child.once("exit", (code) => fail(new Error(`the daemon ended with ${code}:\n${this.printed.join("\n")}`)));
       for (const stream of [child.stdout, child.stderr]) {
         createInterface({ input: stream as NonNullable<typeof stream> }).on("line", (line) => {
-          this.printed.push(line);
+          this.printed.push(line.slice(0, 300));
           const port = /listens on https?:\/\/[^ ]*:(\d+)/.exec(line)?.[1];
           if (port === undefined) return;
           this.#port = Number(port);
@@ -120,4 +123,13 @@ export class TestBox implements AsyncDisposable {
     await this.end("SIGTERM");
     if (this.#wish.folder === undefined) rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
   }
+}
+
+export async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
 }

@@ -12,7 +12,9 @@ function script({ last }: ModelRequest): Turn {
   const run = /^run (.+)$/m.exec(last)?.[1];
   if (run !== undefined) return { blocks: [{ text: "I look.\n" }, { tool: "Bash", input: { command: run, description: "looks" } }] };
   if (last.includes("slowly")) return { blocks: [{ text: Array.from({ length: 600 }, (_, i) => `line ${i}\n`), everyMs: 50 }] };
-  return { blocks: [{ text: `You said: ${last.trim().split("\n").at(-1)}\nBye.` }], usage: { input: 7, output: 5 } };
+  // Claude adds reminders of its own around a prompt.
+  const said = /say (\w+)/.exec(last)?.[1] ?? "nothing";
+  return { blocks: [{ text: `You said: ${said}\nBye.` }], usage: { input: 7, output: 5 } };
 }
 
 async function world(): Promise<{ model: Model; box: TestBox } & AsyncDisposable> {
@@ -36,10 +38,9 @@ async function create(box: TestBox, more: Json = {}): Promise<string> {
 
 /** Reads server-sent events until `enough`, like curl would. */
 async function follow(box: TestBox, session: string, from: number, enough: (frames: readonly Frame[]) => boolean): Promise<{ frames: Frame[]; verdict: Json }> {
-  const cut = new AbortController();
   const response = await fetch(`${box.url}/api/sessions/${session}/events?from=${from}`, {
     headers: { authorization: `Bearer ${MASTER}` },
-    signal: AbortSignal.any([cut.signal, AbortSignal.timeout(60_000)]),
+    signal: AbortSignal.timeout(60_000),
   });
   assert.equal(response.status, 200);
   const frames: Frame[] = [];
@@ -55,10 +56,7 @@ async function follow(box: TestBox, session: string, from: number, enough: (fram
       if (data === undefined) continue;
       if (/^event: verdict$/m.test(event)) verdict = JSON.parse(data) as Json;
       else if (!/^event:/m.test(event)) frames.push(JSON.parse(data) as Frame);
-      if (enough(frames)) {
-        cut.abort();
-        return { frames, verdict };
-      }
+      if (enough(frames)) return { frames, verdict };
     }
   }
   return { frames, verdict };
@@ -70,20 +68,20 @@ const textOf = (frames: readonly Frame[]): string => frames.flatMap((frame) => (
 test("a prompt becomes typed frames, numbered from one without a hole", async () => {
   await using w = await world();
   const session = await create(w.box);
-  const sent = await w.box.call("POST", `/api/sessions/${session}/input`, { text: "hello there", id: "a1" });
+  const sent = await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say hello", id: "a1" });
   assert.equal(sent.status, 200);
   assert.equal(sent.body["state"], "accepted");
   const { frames, verdict } = await follow(w.box, session, 1, stopped);
   assert.equal(verdict["verdict"], "ok");
   assert.deepEqual(frames.map((frame) => frame.seq), frames.map((_, i) => i + 1));
-  assert.equal(textOf(frames), "You said: hello there\nBye.");
+  assert.equal(textOf(frames), "You said: hello\nBye.");
   const states = frames.flatMap((frame) => (frame.type === "input" ? [frame.state] : []));
   assert.deepEqual(states, ["accepted", "delivered"]);
   const usage = frames.find((frame) => frame.type === "usage");
   assert.ok(usage?.type === "usage");
   assert.equal(usage.input, 7);
   assert.ok(frames.some((frame) => frame.type === "status" && frame.state === "working"));
-  const again = await w.box.call("POST", `/api/sessions/${session}/input`, { text: "hello there", id: "a1" });
+  const again = await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say hello", id: "a1" });
   assert.equal(again.body["duplicate"], true);
   assert.equal(again.body["input"], sent.body["input"]);
   const other = await w.box.call("POST", `/api/sessions/${session}/input`, { text: "something else", id: "a1" });
@@ -93,27 +91,27 @@ test("a prompt becomes typed frames, numbered from one without a hole", async ()
 test("after kill -9 the same session goes on at the frame where the reader stopped", async () => {
   await using w = await world();
   const session = await create(w.box);
-  await w.box.call("POST", `/api/sessions/${session}/input`, { text: "first", id: "1" });
+  await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say first", id: "1" });
   const before = await follow(w.box, session, 1, stopped);
   await w.box.end("SIGKILL");
   await w.box.start();
   const next = (before.frames.at(-1)?.seq ?? 0) + 1;
-  const again = await w.box.call("POST", `/api/sessions/${session}/input`, { text: "first", id: "1" });
+  const again = await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say first", id: "1" });
   assert.equal(again.body["duplicate"], true);
-  await w.box.call("POST", `/api/sessions/${session}/input`, { text: "second", id: "2" });
+  await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say second", id: "2" });
   const after = await follow(w.box, session, next, (frames) => textOf(frames).includes("second") && stopped(frames));
   assert.equal(after.verdict["verdict"], "ok");
   assert.deepEqual(after.frames.map((frame) => frame.seq), after.frames.map((_, i) => next + i));
   assert.equal(textOf(after.frames), "You said: second\nBye.");
   const prompts = JSON.stringify(w.model.requests.at(-1)?.messages);
-  assert.equal(prompts.split("You said: first").length - 1, 1);
-  assert.equal(prompts.includes('"second"') || prompts.includes("second"), true);
+  assert.equal(prompts.split("say first").length - 1, 1);
+  assert.equal(prompts.split("say second").length - 1, 1);
 });
 
 test("send waits for the end of the turn and brings the text", async () => {
   await using w = await world();
   const session = await create(w.box);
-  const { status, body } = await w.box.call("POST", `/api/sessions/${session}/send`, { text: "ping" });
+  const { status, body } = await w.box.call("POST", `/api/sessions/${session}/send`, { text: "say ping" });
   assert.equal(status, 200, JSON.stringify(body));
   assert.equal((body["messages"] as { text: string }[]).map((message) => message.text).join(""), "You said: ping\nBye.");
 });
@@ -152,8 +150,8 @@ test("an interrupt ends the turn and the session takes the next text", async () 
   await follow(w.box, session, 1, (frames) => textOf(frames).includes("line 3"));
   const { status, body } = await w.box.call("POST", `/api/sessions/${session}/interrupt`);
   assert.equal(status, 200, JSON.stringify(body));
-  const { body: reply } = await w.box.call("POST", `/api/sessions/${session}/send`, { text: "still there?" });
-  assert.match(JSON.stringify(reply["messages"]), /You said: still there\?/);
+  const { body: reply } = await w.box.call("POST", `/api/sessions/${session}/send`, { text: "say there" });
+  assert.match(JSON.stringify(reply["messages"]), /You said: there/);
   const page = await w.box.call("GET", `/api/sessions/${session}/frames`);
   const stops = (page.body["frames"] as Frame[]).flatMap((frame) => (frame.type === "stop" ? [frame.reason] : []));
   assert.deepEqual(stops, ["interrupted", "end_turn"]);

@@ -345,7 +345,10 @@ describe("log", () => {
   it("opens and seeks a log of 24 MB with a few small reads", async () => {
     const disk = new MemoryDisk();
     const log = open(disk, { maxBytes: 512 << 20, segmentBytes: 512 << 20 });
-    for (let i = 1; i <= 100_000; i++) log.append(text(`w${i} `.padEnd(i % 1000 === 0 ? 20_000 : 120, "x")));
+    for (let i = 1; i <= 100_000; i++) {
+      log.append(text(`w${i} `.padEnd(i % 1000 === 0 ? 20_000 : 120, "x")));
+      if (i % 1000 === 0) await log.sync();
+    }
     await log.close();
     assert.ok((disk.size(OPEN) ?? 0) > 20 << 20);
     disk.counts.clear();
@@ -369,6 +372,7 @@ describe("log", () => {
     const disk = new MemoryDisk();
     const log = open(disk, { maxBytes: 512 << 20, segmentBytes: 512 << 20 });
     for (let i = 1; i <= 60; i++) log.append({ type: "hook", name: "h", event: "e", payload: "x".repeat(i % 7 === 0 ? 900_000 : i % 3 === 0 ? 70_000 : 10) });
+    await log.sync();
     await log.close();
     const again = open(disk);
     for (let seq = 1; seq <= 60; seq++) assert.equal(again.page(seq, 1)[0]?.seq, seq);

@@ -45,6 +45,7 @@ class Http implements HttpTransport {
   #listener: Listener | undefined;
   #events: Events | undefined;
   #sockets: Sockets | undefined;
+  #rest: Rest | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(options: HttpOptions) {
@@ -68,6 +69,7 @@ class Http implements HttpTransport {
     const events = new Events({ control, room, ...(every && { every }) });
     const sockets = new Sockets({ control, door, room, fault });
     const rest = new Rest({ control, door, events, openapi, stopping: this.#stopping.signal, fault });
+    this.#rest = rest;
     this.#events = events;
     this.#sockets = sockets;
     this.#listener = await Listener.listen({
@@ -91,7 +93,7 @@ class Http implements HttpTransport {
 
   async #sayGoodbye(): Promise<void> {
     this.#listener?.refuse();
-    const open = this.connections;
+    const open = this.connections + (this.#rest?.running ?? 0);
     this.#stopping.abort();
     this.#events?.stop();
     this.#sockets?.stop();

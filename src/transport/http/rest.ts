@@ -21,9 +21,15 @@ export interface RestOptions {
 
 export class Rest {
   readonly #options: RestOptions;
+  #running = 0;
 
   constructor(options: RestOptions) {
     this.#options = options;
+  }
+
+  /** Commands that have no answer yet. */
+  get running(): number {
+    return this.#running;
   }
 
   /** Answers one exchange; never throws. */
@@ -96,11 +102,13 @@ export class Rest {
       else signal.addEventListener("abort", listener);
       return () => signal.removeEventListener("abort", listener);
     });
+    this.#running++;
     try {
       return await control.run(who, command, over.signal);
     } catch (thrown) {
       throw over.signal.aborted && !(thrown instanceof CibError) ? over.signal.reason : thrown;
     } finally {
+      this.#running--;
       for (const remove of listeners) remove();
     }
   }

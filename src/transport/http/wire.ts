@@ -70,12 +70,7 @@ export function refuse(exchange: Exchange, error: CibError, format: Format): voi
   if (status === 401) headers["www-authenticate"] = 'Bearer realm="claude-in-box"';
   if (error instanceof MethodNotAllowed) headers["allow"] = error.allow;
   if (status === 429 || (retryable && status === 503)) headers["retry-after"] = String(Math.ceil(error.retryAfterS ?? RETRY_AFTER_S));
-  exchange.respond(status, headers, pack({ error: errorBody(error), ...partialOf(error) }, format));
-}
-
-/** What there is of a result that was not complete in time. */
-export function partialOf(error: CibError): object {
-  return error.partial ?? {};
+  exchange.respond(status, headers, pack({ error: errorBody(error), ...error.partial }, format));
 }
 
 /** The headers of every answer with this content type. */

@@ -9,7 +9,7 @@ import type { CloseReason, Sink } from "../../frame/sink.ts";
 import { type Door, protocolsOf } from "./door.ts";
 import type { Exchange, Socket, SocketEvents, Upgrade } from "./listener.ts";
 import { readQuery, ROUTES } from "./routes.ts";
-import { type Format, pack, partialOf, refuse, unpack } from "./wire.ts";
+import { type Format, pack, refuse, unpack } from "./wire.ts";
 
 /** Bytes that may wait for a reader before its cursors stop: two full TCP windows of a small board. */
 export const HIGH_WATER_BYTES = 64 * 1024;
@@ -277,7 +277,7 @@ class Connection implements SocketEvents {
   #refuse(re: string | number | null, thrown: unknown): void {
     if (!this.open) return;
     const error = this.#told(thrown);
-    this.#tell({ re, ok: false, error: errorBody(error), ...partialOf(error) });
+    this.#tell({ re, ok: false, error: errorBody(error), ...error.partial });
   }
 
   #told(thrown: unknown): CibError {

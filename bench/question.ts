@@ -1,0 +1,36 @@
+/** Question: what one file of bench/ asks, and the shape of its answer. */
+
+/** A table for people, figures for the budget. */
+export interface Answer {
+  readonly columns: readonly string[];
+  readonly rows: readonly (readonly string[])[];
+  /** Sentences below the table: what was done, what the figures do not say. */
+  readonly notes: readonly string[];
+  /** By the names of budget.json, less `<question>.`. */
+  readonly figures: Readonly<Record<string, number>>;
+}
+
+export interface Question {
+  readonly name: string;
+  /** One line above the table. */
+  readonly asks: string;
+  /** Measures its baseline in the same run. Ends everything it started. */
+  run(): Promise<Answer>;
+}
+
+export interface Limit {
+  readonly max: number;
+  readonly unit: string;
+}
+
+/** Figures above their limit, one line each; `figures` by full name, `<question>.<figure>`. */
+export function exceeded(
+  figures: Readonly<Record<string, number>>,
+  limits: Readonly<Record<string, Limit>>,
+): readonly string[] {
+  return Object.entries(figures).flatMap(([name, value]) => {
+    const limit = limits[name];
+    if (limit === undefined || value <= limit.max) return [];
+    return [`${name}: ${value} ${limit.unit}, the limit is ${limit.max}`];
+  });
+}

@@ -1,0 +1,109 @@
+/** Engine: starts the pty agent of a session; daemon.ts wires it with the claude command, the box's id and a hook inbox. */
+import type { Agent, AgentEvents, AgentSpec, Engine, Position } from "./agent.ts";
+import { environment, prepare } from "./command.ts";
+import { type HookInbox, startInbox } from "./hook-inbox.ts";
+import { text } from "./json.ts";
+import { PtyAgent } from "./pty-agent.ts";
+import { readBetween, shows, sizeOf, transcriptFile } from "./transcript.ts";
+import { newState, reopen, type Source, type State, translate } from "./translate.ts";
+import { detectVersion, rowFor } from "./versions.ts";
+
+export interface EngineOptions {
+  /** What runs Claude Code: `["/usr/bin/claude"]`, or node and cli.js. */
+  readonly command: readonly string[];
+  /** This box's id: marks every process, so that the next daemon can end what this one left. */
+  readonly box: string;
+  /** Shared by all sessions; started and owned by the engine where it is left out. */
+  readonly inbox?: HookInbox;
+  /** Milliseconds since 1970. */
+  readonly now?: () => number;
+  /** Gets every source event, in order: how test/transcripts are recorded. */
+  readonly record?: (source: Source) => void;
+  /** Faults that no call can carry: a file that cannot be read, a process that cannot be ended. */
+  readonly fault?: (fault: unknown) => void;
+}
+
+/** Makes the engine. Disposing it closes the inbox that it started itself; stop the agents first. */
+export async function createEngine(options: EngineOptions): Promise<Engine & AsyncDisposable> {
+  const inbox = options.inbox ?? (await startInbox());
+  const now = options.now ?? Date.now;
+  const fault = options.fault ?? ((what: unknown) => process.emitWarning(String(what)));
+  return {
+    start: (spec, events) => startAgent(options, inbox, now, fault, spec, events),
+    shows,
+    async [Symbol.asyncDispose]() {
+      if (options.inbox === undefined) await inbox[Symbol.asyncDispose]();
+    },
+  };
+}
+
+async function startAgent(
+  options: EngineOptions,
+  inbox: HookInbox,
+  now: () => number,
+  fault: (fault: unknown) => void,
+  spec: AgentSpec,
+  events: AgentEvents,
+): Promise<Agent> {
+  const version = await detectVersion(options.command, environment(spec, options.box));
+  const { row, note } = rowFor(version);
+  const state = newState(row, spec.thinking);
+  // Calls come only after the start, but the settings need the address before it.
+  let agent: PtyAgent | undefined;
+  const lease = inbox.open((event, body) => agent?.hook(event, body));
+  try {
+    const launch = await prepare(spec, row, options.box, options.command, (event) => lease.url(event));
+    announce(events, spec, version, note);
+    const from = await beginning(spec, state, events, now);
+    const closing: AgentEvents = {
+      frame: (body) => events.frame(body),
+      terminal: (bytes) => events.terminal(bytes),
+      position: (at) => events.position(at),
+      exited(how) {
+        lease[Symbol.dispose]();
+        events.exited(how);
+      },
+    };
+    agent = new PtyAgent({ spec, events: closing, launch, version, state, from, now, fault, record: options.record ?? (() => undefined) });
+    return agent;
+  } catch (thrown) {
+    lease[Symbol.dispose]();
+    throw thrown;
+  }
+}
+
+function announce(events: AgentEvents, spec: AgentSpec, version: string, note: string | undefined): void {
+  events.frame({
+    type: "meta",
+    engine: "pty",
+    version,
+    workdir: spec.workdir,
+    auth: spec.credential.mode,
+    ...(spec.effort === undefined ? {} : { effort: spec.effort }),
+    ...(note === undefined ? {} : { note }),
+  });
+}
+
+/** Where reading begins. On resume the lines behind `position` are caught up first; what stands before is never told again. */
+async function beginning(spec: AgentSpec, state: State, events: AgentEvents, now: () => number): Promise<Position> {
+  const file = await transcriptFile(spec.configDir, spec.workdir, spec.conversation);
+  if (spec.start !== "resume") return { file, offset: 0 };
+  const size = await sizeOf(file);
+  if (spec.position === undefined) return { file, offset: size };
+  reopen(state, spec.seen, now());
+  const emit = (source: Source): void => {
+    for (const frame of translate(state, source)) events.frame(frame);
+  };
+  const catchUp = (path: string, from: number, to: number): Promise<void> =>
+    readBetween(path, from, to, (line) => {
+      const stamp = Date.parse(text(line["timestamp"]) ?? "");
+      emit({ src: "line", at: Number.isNaN(stamp) ? now() : stamp, line });
+    });
+  const oldSize = await sizeOf(spec.position.file);
+  await catchUp(spec.position.file, spec.position.offset, oldSize);
+  if (spec.position.file !== file) await catchUp(file, 0, size);
+  emit({ src: "caught-up", at: now() });
+  const at = { file, offset: size };
+  events.position(at);
+  return at;
+}

@@ -1,0 +1,212 @@
+/** Client: the reference client. Commands with their replies and sessions to follow, over one WebSocket that comes back by itself. */
+import { type Command, Connection, type Format, type Message, type Timers } from "./connection.ts";
+import { CibError, type ErrorCode, ERRORS } from "../errors.ts";
+import type { Frame, PtyFrame, SessionId } from "../frame/frame.ts";
+import { Feed, type FeedOptions, type VerdictMark } from "./feed.ts";
+import type { SocketClass } from "./socket.ts";
+
+/** Bytes of chance in a command id: 64 bits, in 16 characters. */
+const ID_BYTES = 8;
+
+export interface ClientOptions {
+  /** Base URL of the box: "http://box.local:8080". */
+  readonly url: string;
+  /** Travels as a WebSocket subprotocol, never in the URL. */
+  readonly token: string;
+  /** "json" unless said otherwise. */
+  readonly format?: Format;
+  /** The global one where there is one; on Node 20 pass NodeSocket. */
+  readonly WebSocket?: SocketClass;
+  readonly timers?: Timers;
+  /** Told each time the connection opens or is lost, for a status line. */
+  readonly onState?: (state: "open" | "lost") => void;
+}
+
+/** The connection was lost, or closed, before the reply came: the command may or may not have been carried out. */
+export class ConnectionLost extends Error {
+  override readonly name = "ConnectionLost";
+}
+
+export interface Client {
+  /**
+   * Runs one command and resolves with the fields of its reply. Rejects with CibError as the box says, or ConnectionLost.
+   * Commands that the box carries out exactly once (inputs of text, creations, sends) get an id and are repeated
+   * after a lost connection, until there is a reply; others are not.
+   */
+  run(command: Command, signal?: AbortSignal): Promise<Message>;
+  /** Sends a command and waits for nothing: keystrokes. False when there is no connection. */
+  post(command: Command): boolean;
+  /** Follows a session across lost connections: each frame once, in order. Ends when the iteration is left or the client closed. */
+  attach(session: string, options?: FeedOptions): Feed;
+  /** Ends everything that runs and every feed. */
+  close(): void;
+}
+
+/** Connects, and keeps connecting. Throws TypeError when there is no WebSocket to use. */
+export function connect(options: ClientOptions): Client {
+  return new SocketClient(options);
+}
+
+interface Owed {
+  readonly command: Command & { readonly id: string };
+  /** The box recognises it when it comes twice. */
+  readonly repeatable: boolean;
+  sent: boolean;
+  resolve(reply: Message): void;
+  reject(why: unknown): void;
+}
+
+const REPEATABLE: ReadonlySet<string> = new Set(["sessions.create", "sessions.resume", "send", "tokens.create"]);
+
+class SocketClient implements Client {
+  readonly #connection: Connection;
+  readonly #owed = new Map<string, Owed>();
+  readonly #feeds = new Map<string, Feed>();
+  readonly #onState: ((state: "open" | "lost") => void) | undefined;
+  #over: Error | undefined;
+
+  constructor(options: ClientOptions) {
+    const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: SocketClass }).WebSocket;
+    if (WebSocket === undefined) throw new TypeError("WebSocket: this runtime has none; pass NodeSocket (client/node-socket.ts)");
+    this.#onState = options.onState;
+    this.#connection = new Connection(
+      { url: options.url, token: options.token, format: options.format ?? "json", WebSocket, timers: options.timers ?? TIMERS },
+      {
+        opened: () => this.#opened(),
+        message: (message) => this.#message(message),
+        frame: (frame) => this.#frame(frame),
+        lost: (error) => this.#lost(error),
+      },
+    );
+  }
+
+  run(command: Command, signal?: AbortSignal): Promise<Message> {
+    if (this.#over !== undefined) return Promise.reject(this.#over);
+    return new Promise((resolve, reject) => {
+      if (signal?.aborted) {
+        reject(signal.reason);
+        return;
+      }
+      const id = typeof command["id"] === "string" ? command["id"] : newId();
+      const text = command.cmd === "input" && typeof command["text"] === "string";
+      const settle = () => {
+        this.#owed.delete(id);
+        signal?.removeEventListener("abort", aborted);
+      };
+      const aborted = () => {
+        settle();
+        reject(signal?.reason);
+      };
+      const owed: Owed = {
+        command: { ...command, id },
+        repeatable: text || REPEATABLE.has(command.cmd),
+        sent: false,
+        resolve: (reply) => {
+          settle();
+          resolve(reply);
+        },
+        reject: (why) => {
+          settle();
+          reject(why);
+        },
+      };
+      signal?.addEventListener("abort", aborted);
+      this.#owed.set(id, owed);
+      owed.sent = this.#connection.send(owed.command);
+    });
+  }
+
+  post(command: Command): boolean {
+    return this.#over === undefined && this.#connection.send(command);
+  }
+
+  attach(session: string, options: FeedOptions = {}): Feed {
+    if (this.#feeds.has(session)) throw new CibError("conflict", "session: this client follows it already");
+    const feed: Feed = new Feed(session as SessionId, options, {
+      open: () => this.#connection.open,
+      run: (command) => this.run(command),
+      detach: () => this.post({ cmd: "detach", session }),
+      ended: () => {
+        if (this.#feeds.get(session) === feed) this.#feeds.delete(session);
+      },
+    });
+    this.#feeds.set(session, feed);
+    if (this.#over !== undefined) feed.fail(this.#over);
+    else if (this.#connection.open) feed.opened();
+    return feed;
+  }
+
+  close(): void {
+    this.#end(new ConnectionLost("the client is closed"));
+    this.#connection.close();
+  }
+
+  #opened(): void {
+    this.#onState?.("open");
+    for (const owed of this.#owed.values()) owed.sent = this.#connection.send(owed.command);
+    for (const feed of this.#feeds.values()) feed.opened();
+  }
+
+  #message(message: Message): void {
+    const { re, session } = message;
+    if (typeof re === "string") {
+      const owed = this.#owed.get(re);
+      if (owed === undefined) return;
+      if (message["ok"] !== true) owed.reject(asError(message["error"]));
+      else {
+        if (owed.command.cmd === "attach") this.#feeds.get(String(session))?.verdict(message as unknown as VerdictMark);
+        owed.resolve(message);
+      }
+      return;
+    }
+    const feed = typeof session === "string" ? this.#feeds.get(session) : undefined;
+    const gap = message["gap"];
+    if (Array.isArray(gap)) feed?.gap(Number(gap[0]), Number(gap[1]));
+    // A reader cut off for being slow comes back from where it is; any other end of one session is not ours to undo.
+    if (typeof message["detached"] === "string") feed?.detached(message["detached"]);
+  }
+
+  #frame(frame: Frame | PtyFrame): void {
+    this.#feeds.get(frame.session)?.frame(frame);
+  }
+
+  #lost(error: CibError | undefined): void {
+    this.#onState?.("lost");
+    if (error !== undefined) {
+      this.#end(error);
+      return;
+    }
+    for (const feed of this.#feeds.values()) feed.lost();
+    for (const owed of [...this.#owed.values()]) {
+      if (owed.sent && !owed.repeatable) owed.reject(new ConnectionLost(`${owed.command.cmd}: the connection was lost before the reply`));
+    }
+  }
+
+  #end(why: Error): void {
+    this.#over ??= why;
+    for (const owed of [...this.#owed.values()]) owed.reject(why);
+    for (const feed of [...this.#feeds.values()]) {
+      if (why instanceof CibError) feed.fail(why);
+      else feed.end();
+    }
+  }
+}
+
+const TIMERS: Timers = {
+  after(ms, then) {
+    const timer = setTimeout(then, ms);
+    return () => clearTimeout(timer);
+  },
+  random: Math.random,
+};
+
+function newId(): string {
+  return Array.from(crypto.getRandomValues(new Uint8Array(ID_BYTES)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+}
+
+/** An error body from the wire; a code of a later version counts as `internal`. */
+function asError(body: unknown): CibError {
+  const { code, message } = (body ?? {}) as { code?: unknown; message?: unknown };
+  const known = typeof code === "string" && Object.hasOwn(ERRORS, code) ? (code as ErrorCode) : "internal";
+  return new CibError(known, typeof message === "string" ? message : "the box gave no reason");
+}

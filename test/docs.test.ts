@@ -1,0 +1,39 @@
+/** The documents name everything that the code has. */
+import assert from "node:assert/strict";
+import { readFileSync } from "node:fs";
+import { test } from "node:test";
+import { SCOPES } from "../src/auth/scopes.ts";
+import { COMMANDS } from "../src/control/commands.ts";
+import { TYPES } from "../src/frame/registry.ts";
+import { ROUTES } from "../src/transport/http/routes.ts";
+
+const read = (path: string): string => readFileSync(new URL(`../${path}`, import.meta.url), "utf8");
+
+test("every route, scope and setting is in HTTP-API.md", () => {
+  const text = read("docs/HTTP-API.md");
+  for (const { method, path } of ROUTES) assert.ok(text.includes(`| ${method} ${path} |`), `${method} ${path}`);
+  for (const scope of SCOPES) assert.ok(text.includes(scope), scope);
+  const settings = read("src/config.ts").match(/^ {2}((CIB|ANTHROPIC|CLAUDE)_[A-Z_]+):/gm) ?? [];
+  assert.ok(settings.length > 15);
+  for (const name of settings) assert.ok(text.includes(name.trim().slice(0, -1)), name);
+});
+
+test("every frame type with its fields and every command is in PROTOCOL.md", () => {
+  const text = read("docs/PROTOCOL.md");
+  for (const [name, { fields }] of Object.entries(TYPES)) {
+    if (name === "hook") continue; // not emitted yet
+    const row = text.split("\n").find((line) => line.startsWith(`| ${name} |`));
+    assert.ok(row, name);
+    for (const field of Object.keys(fields)) assert.ok(row.includes(field) || field === "limit_resets_at", `${name}.${field}`);
+  }
+  for (const name of Object.keys(COMMANDS)) assert.ok(text.includes(name), name);
+});
+
+test("every link between the documents leads somewhere", () => {
+  for (const file of ["README.md", "docs/PROTOCOL.md", "docs/HTTP-API.md", "docs/ARCHITECTURE.md"]) {
+    for (const [, target = ""] of read(file).matchAll(/\]\(([^)#:]+)\)/g)) {
+      const path = file.startsWith("docs/") ? `docs/${target}` : target;
+      assert.doesNotThrow(() => read(path), `${file} → ${target}`);
+    }
+  }
+});
