@@ -48,8 +48,12 @@ export interface AgentSpec {
   readonly seen?: Seen;
 }
 
-/** What the session's log already holds of the turn that was open when the daemon ended. */
+/** What the session's log already holds of the latest turns: what Claude's transcript must not make us tell again. */
 export interface Seen {
+  /** The log's last turn has no stop yet. */
+  readonly turnOpen: boolean;
+  /** Turns that ended after `position` was stored: their prompts stand behind it and are told already. */
+  readonly toldTurns: number;
   /** Characters of text already framed, by Claude's message id. */
   readonly text: ReadonlyMap<string, number>;
   readonly thinking: ReadonlySet<string>;
@@ -75,6 +79,8 @@ export interface AgentEvents {
   terminal(bytes: Uint8Array): void;
   /** Claude has read its transcript up to here and owes nothing before it: safe to store at the end of a turn. */
   position(at: Position): void;
+  /** Claude has ended; what it leaves open is told next, then `exited` comes. */
+  ending(how: Exit): void;
   exited(how: Exit): void;
 }
 

@@ -4,6 +4,7 @@ import { environment, prepare } from "./command.ts";
 import { type HookInbox, startInbox } from "./hook-inbox.ts";
 import { text } from "./json.ts";
 import { PtyAgent } from "./pty-agent.ts";
+import { promptOf } from "./prompts.ts";
 import { readBetween, shows, sizeOf, transcriptFile } from "./transcript.ts";
 import { newState, reopen, type Source, type State, translate } from "./translate.ts";
 import { detectVersion, rowFor } from "./versions.ts";
@@ -59,6 +60,7 @@ async function startAgent(
       frame: (body) => events.frame(body),
       terminal: (bytes) => events.terminal(bytes),
       position: (at) => events.position(at),
+      ending: (how) => events.ending(how),
       exited(how) {
         lease[Symbol.dispose]();
         events.exited(how);
@@ -94,8 +96,12 @@ async function beginning(spec: AgentSpec, state: State, events: AgentEvents, now
   const emit = (source: Source): void => {
     for (const frame of translate(state, source)) events.frame(frame);
   };
+  let told = spec.seen?.toldTurns ?? 0;
+  let telling = true;
   const catchUp = (path: string, from: number, to: number): Promise<void> =>
     readBetween(path, from, to, (line) => {
+      if (promptOf(line) !== undefined) telling = told-- <= 0;
+      if (!telling) return;
       const stamp = Date.parse(text(line["timestamp"]) ?? "");
       emit({ src: "line", at: Number.isNaN(stamp) ? now() : stamp, line });
     });

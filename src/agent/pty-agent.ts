@@ -281,6 +281,7 @@ export class PtyAgent implements Agent {
     clearTimeout(this.#lookTimer);
     for (const watch of this.#watches) watch[Symbol.dispose]();
     this.#transcript[Symbol.dispose]();
+    this.#events.ending(this.#exit);
     this.#feed({ src: "exit", at: this.#now() });
     // What Claude leaves behind (a tool in a session of its own, after kill -9) ends with it.
     await endTree(sessionMarker(this.#spec.session), undefined, "term", this.#spec.user).catch(this.#fault);

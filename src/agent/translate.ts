@@ -113,8 +113,7 @@ export function reopen(state: State, seen: Seen | undefined, now: number): void 
   for (const [id, { tool, done }] of seen.tools) {
     state.tools.set(id, { tool, input: undefined, agent: undefined, since: now, started: true, done, held: [], until: 0 });
   }
-  const open = seen.text.size > 0 || seen.thinking.size > 0 || [...seen.tools.values()].some((tool) => !tool.done);
-  if (open) state.turn = { since: now };
+  if (seen.turnOpen) state.turn = { since: now };
 }
 
 /** When `tick` is due, if nothing else happens. */
@@ -502,7 +501,7 @@ function onTick(state: State, now: number, out: FrameBody[]): void {
 
 function onCaughtUp(state: State, now: number, out: FrameBody[]): void {
   const ending = state.turn?.ending;
-  if (state.turn !== undefined) finish(state, ending?.reason ?? "interrupted", now, out);
+  if (state.turn !== undefined) finish(state, ending?.reason ?? "daemon_restart", now, out);
   state.catchingUp = false;
   state.tools.clear();
   state.usage.clear();

@@ -32,7 +32,8 @@ const META = v.object({
   fork_of: v.optional(v.string()),
   /** Claude has been started at least once for this conversation. */
   started: v.boolean(),
-  position: v.optional(v.object({ file: v.string(), offset: v.number() })),
+  /** How far Claude's transcript was read when the log ended at `seq`. */
+  position: v.optional(v.object({ file: v.string(), offset: v.number(), seq: v.number() })),
   usage: v.object({ input: v.number(), output: v.number(), cache_read: v.number(), cache_write: v.number(), turns: v.number(), cost_usd: v.optional(v.number()) }),
   /** Sealed by the vault: {key?, env?}. */
   sealed: v.optional(v.string()),
@@ -45,6 +46,11 @@ export function readMeta(file: string): Meta {
   return v.parse(META, JSON.parse(readFileSync(file, "utf8")));
 }
 
+/** At once and durably: for a session that comes to be. */
 export function writeMeta(file: string, meta: Meta): void {
-  writeRename(file, `${JSON.stringify(meta)}\n`);
+  writeRename(file, metaText(meta));
+}
+
+export function metaText(meta: Meta): string {
+  return `${JSON.stringify(meta)}\n`;
 }

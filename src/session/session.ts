@@ -7,7 +7,8 @@ import type { Body, FrameBody, SessionId, SessionState } from "../frame/frame.ts
 import type { Fanout } from "./fanout.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Log } from "./log.ts";
-import { type Meta, writeMeta } from "./meta.ts";
+import { nodeDisk } from "./disk.ts";
+import { type Meta, metaText } from "./meta.ts";
 import type { PtyLane } from "./pty-lane.ts";
 import { Queue } from "./queue.ts";
 import { TAIL_FRAMES, Tail, tailOf } from "./tail.ts";
@@ -67,6 +68,10 @@ export class Session {
   #ready = false;
   #tail: Tail;
   #size = { cols: DEFAULT_COLS, rows: DEFAULT_ROWS };
+  /** Turns that had ended when the position in meta.json was taken (tail.ts counts them). */
+  #storedTurns = 0;
+  #saving: Promise<void> | undefined;
+  #unsaved = false;
   /** Starts and stops happen one after the other. */
   #turnstile: Promise<unknown> = Promise.resolve();
 
@@ -78,7 +83,9 @@ export class Session {
     this.log = parts.log;
     this.lane = parts.lane;
     this.fanout = parts.fanout;
-    this.#tail = tailOf(this.log.frames(this.#tailFrom()));
+    this.#tail = tailOf(this.log.frames(this.#tailFrom()), meta.position?.seq ?? 0, (tail) => {
+      this.#storedTurns = tail.turns;
+    });
     this.queue = new Queue({
       session: this.id,
       ledger: box.ledger,
@@ -177,6 +184,7 @@ export class Session {
   async close(reason: string): Promise<void> {
     await this.stop("term", { wanted: this.#meta.wanted, reason });
     this.fanout.close("stopping");
+    await this.#saved();
     await this.log.close();
     await this.lane.spill();
   }
@@ -223,20 +231,39 @@ export class Session {
       ...(baseUrl !== undefined && { baseUrl }),
       thinking,
       ...(meta.position && { position: meta.position }),
-      seen: this.#tail.seen(),
+      seen: this.#tail.seen(this.#tail.turns - this.#storedTurns),
     };
   }
 
   #events(): AgentEvents {
     return {
-      frame: (body) => this.append(body),
+      frame: (body) => this.#told(body),
       terminal: (bytes) => this.lane.write(bytes),
-      position: (position) => {
-        this.#meta = { ...this.#meta, position };
+      position: ({ file, offset }) => {
+        this.#meta = { ...this.#meta, position: { file, offset, seq: this.log.numbered } };
+        this.#storedTurns = this.#tail.turns;
+        this.#save();
       },
-      exited: (how) => this.#ended(how, this.#stopping ?? (how.code === 0 ? "exit" : "crashed")),
+      ending: (how) => {
+        this.#ready = false;
+        this.#exit = this.#stopping ?? (how.code === 0 ? "exit" : "crashed");
+      },
+      exited: (how) => this.#ended(how, this.#exit ?? "crashed"),
     };
   }
+
+  /** A frame from the agent. While Claude ends, the turn's end is told with the session's reason, and no state but stopped. */
+  #told(body: FrameBody): void {
+    try {
+      if (this.#exit === undefined) this.append(body);
+      else if (body.type === "stop") this.append({ type: "stop", reason: this.#exit });
+      else if (body.type !== "status") this.append(body);
+    } catch (failure) {
+      this.#box.fault(`log ${this.id}`, failure);
+    }
+  }
+  /** Why Claude ends, from the moment it does. */
+  #exit: string | undefined;
 
   #takesInput(agent: Agent): void {
     if (this.#agent !== agent) return;
@@ -285,9 +312,9 @@ export class Session {
     this.#agent = undefined;
     this.#ready = false;
     this.#restarted = false;
-    const open = this.#tail.turnOpen;
+    this.#exit = undefined;
     for (const body of this.#tail.closing(reason, this.#box.now())) this.append(body);
-    if (!open) this.append({ type: "stop", reason });
+    if (this.#tail.lastStop !== reason) this.append({ type: "stop", reason });
     if (how.words) this.append({ type: "error", code: "claude_failed", message: how.words });
     this.append({ type: "status", state: "stopped", elapsed_ms: this.#elapsed() });
     // A Claude that ended by itself stays ended: starting it again and again would only hide why.
@@ -306,9 +333,6 @@ export class Session {
         break;
       case "ask.answer":
         this.queue.wake();
-        break;
-      case "stop":
-        this.#save();
         break;
       case "usage":
         this.#count(body);
@@ -344,13 +368,28 @@ export class Session {
     this.#save();
   }
 
-  /** A full disk must not end the session: the next change writes everything again. */
+  /** Writes meta.json beside the running loop; what changes meanwhile is written after it. */
   #save(): void {
-    try {
-      writeMeta(join(this.#folder, "meta.json"), this.#meta);
-    } catch (failure) {
-      this.#box.fault("meta.json", failure);
+    if (this.#saving !== undefined) {
+      this.#unsaved = true;
+      return;
     }
+    // The position must never be ahead of the log: what lies between would be told by nobody.
+    this.log.flush();
+    this.#saving = nodeDisk
+      .replace(join(this.#folder, "meta.json"), Buffer.from(metaText(this.#meta)))
+      // A full disk must not end the session: the next change writes everything again.
+      .catch((failure: unknown) => this.#box.fault("meta.json", failure))
+      .finally(() => {
+        this.#saving = undefined;
+        if (!this.#unsaved) return;
+        this.#unsaved = false;
+        this.#save();
+      });
+  }
+
+  async #saved(): Promise<void> {
+    while (this.#saving !== undefined) await this.#saving;
   }
 
   #tailFrom(): number {

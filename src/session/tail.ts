@@ -10,6 +10,9 @@ interface OpenTool {
   readonly at: number;
 }
 
+/** Messages and tools remembered: the latest turns, whose lines in Claude's transcript may lie behind the stored position. */
+const SEEN = 256;
+
 /** What a session must remember of its own frames; fed with each one, live and at a start. */
 export class Tail {
   state: SessionState = "stopped";
@@ -20,30 +23,35 @@ export class Tail {
   readonly tools = new Map<string, OpenTool>();
   /** Questions that wait, by id. */
   readonly asks = new Set<string>();
+  /** Reason of the last stop, until something follows it. */
+  lastStop: string | undefined;
+  /** Turns that have ended, since the beginning of the tail. */
+  turns = 0;
   /** Inputs told to be delivered or failed. */
   readonly told = new Set<string>();
   readonly #text = new Map<string, number>();
-  readonly #thinking = new Set<string>();
+  readonly #thinking = new Map<string, true>();
   readonly #seenTools = new Map<string, { tool: string; done: boolean }>();
 
   /** Takes one frame, in order. */
   take(body: FrameBody, ts: number): void {
+    this.lastStop = undefined;
     switch (body.type) {
       case "text.delta":
         this.#openTurn(ts);
-        if (body.message) this.#text.set(body.message, (this.#text.get(body.message) ?? 0) + body.text.length);
+        if (body.message) remember(this.#text, body.message, (this.#text.get(body.message) ?? 0) + body.text.length);
         break;
       case "thinking":
-        if (body.message) this.#thinking.add(body.message);
+        if (body.message) remember(this.#thinking, body.message, true);
         break;
       case "tool.use.start":
         this.#openTurn(ts);
         this.tools.set(body.id, { tool: body.tool, at: ts });
-        this.#seenTools.set(body.id, { tool: body.tool, done: false });
+        remember(this.#seenTools, body.id, { tool: body.tool, done: false });
         break;
       case "tool.use.result":
         this.tools.delete(body.id);
-        this.#seenTools.set(body.id, { tool: body.tool, done: true });
+        remember(this.#seenTools, body.id, { tool: body.tool, done: true });
         break;
       case "ask.question":
         this.asks.add(body.id);
@@ -59,14 +67,20 @@ export class Tail {
         if (body.input !== undefined && body.state !== "accepted") this.told.add(body.input);
         break;
       case "stop":
-        this.#forget();
+        this.turnOpen = false;
+        this.tools.clear();
+        this.turns++;
+        this.lastStop = body.reason;
         break;
     }
   }
 
-  /** What Claude's transcript must not make us say again. */
-  seen(): Seen {
-    return { text: this.#text, thinking: this.#thinking, tools: this.#seenTools, usage: new Set() };
+  /** What Claude's transcript must not make us tell again. `toldTurns`: those that ended after the stored position. */
+  seen(toldTurns: number): Seen {
+    const { turnOpen } = this;
+    const thinking = new Set(this.#thinking.keys());
+    // A usage frame sums up a turn that is over: no message of an open one has been counted.
+    return { turnOpen, toldTurns, text: this.#text, thinking, tools: this.#seenTools, usage: new Set() };
   }
 
   /** The frames that end what is open, for a session whose Claude is no more. */
@@ -85,19 +99,26 @@ export class Tail {
     this.turnOpen = true;
     this.turnAt = ts;
   }
-
-  #forget(): void {
-    this.turnOpen = false;
-    this.tools.clear();
-    this.#text.clear();
-    this.#thinking.clear();
-    this.#seenTools.clear();
-  }
 }
 
-/** The tail of frames already logged, oldest first. */
-export function tailOf(frames: Iterable<Frame>): Tail {
+function remember<V>(map: Map<string, V>, key: string, value: V): void {
+  map.set(key, value);
+  if (map.size <= SEEN) return;
+  const [oldest] = map.keys();
+  if (oldest !== undefined) map.delete(oldest);
+}
+
+/** The tail of frames already logged, oldest first; `mark` is called before the first frame beyond `seq`. */
+export function tailOf(frames: Iterable<Frame>, seq: number, mark: (tail: Tail) => void): Tail {
   const tail = new Tail();
-  for (const frame of frames) tail.take(frame, frame.ts);
+  let marked = false;
+  for (const frame of frames) {
+    if (!marked && frame.seq > seq) {
+      marked = true;
+      mark(tail);
+    }
+    tail.take(frame, frame.ts);
+  }
+  if (!marked) mark(tail);
   return tail;
 }

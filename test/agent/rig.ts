@@ -45,16 +45,19 @@ export interface Rig extends AsyncDisposable {
 
 export async function startRig(options: RigOptions): Promise<Rig> {
   const base = options.base ?? (await mkdtemp(join(tmpdir(), "cib-rig-")));
-  const model = await startModel(options.script);
+  const waiters = new Set<() => void>();
+  const wake = (): void => {
+    for (const waiter of [...waiters]) waiter();
+  };
+  const model = await startModel((request) => {
+    queueMicrotask(wake);
+    return options.script(request);
+  });
   const frames: FrameBody[] = [];
   const positions: Position[] = [];
   const exits: Exit[] = [];
   const faults: unknown[] = [];
-  const waiters = new Set<() => void>();
   let bytes = 0;
-  const wake = (): void => {
-    for (const waiter of [...waiters]) waiter();
-  };
   const until = (condition: () => boolean, what: string): Promise<void> =>
     new Promise((done, fail) => {
       const check = (): void => {
