@@ -7,8 +7,8 @@ import { cpuSeconds, memory, wakeups } from "./proc.ts";
 import type { Question } from "./question.ts";
 import { num } from "./stats.ts";
 
-/** Start-up garbage is collected and lazy threads have ended by then. */
-const SETTLE_MS = 15_000;
+/** Start-up garbage is collected, lazy threads have ended, and Claude has drawn its last hint by then. */
+const SETTLE_MS = 30_000;
 const WATCH_MS = 30_000;
 
 interface Watched {

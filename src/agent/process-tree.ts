@@ -46,9 +46,12 @@ export async function endTree(marker: Marker, root: number | undefined, signal: 
   }
 }
 
-/** Start of the daemon: ends every process that still carries this box's marker. Never the daemon itself, which has none. */
+/**
+ * Start of the daemon: ends every process that still carries this box's marker. Never the daemon itself, which has none.
+ * Asks first: a Claude that ends in order writes down the prompt it has just been given.
+ */
 export function sweep(box: string, user?: User): Promise<number[]> {
-  return endTree(boxMarker(box), undefined, "kill", user);
+  return endTree(boxMarker(box), undefined, "term", user);
 }
 
 /** Live processes: those below `root` and those that carry the marker, whoever their parent is now. Zombies do not count. */

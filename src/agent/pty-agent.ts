@@ -18,6 +18,8 @@ import { FolderWatch } from "./watch.ts";
 const START_DEADLINE_MS = 120_000;
 /** The contract of interrupt(). */
 const INTERRUPT_DEADLINE_MS = 5_000;
+/** The transcript is written in batches 100 ms apart; a prompt that was interrupted before its first word may never stand there. */
+const KEEP_DEADLINE_MS = 5_000;
 /** Where no event tells of changed files, terminal output does: at most so often. */
 const LOOK_AFTER_OUTPUT_MS = 250;
 /** Enough of the screen to say why Claude would not start. */
@@ -114,7 +116,7 @@ export class PtyAgent implements Agent {
     if (this.#exit !== undefined) return;
     const agent = text(body["agent_id"]);
     if (event === "SubagentStart" && agent !== undefined) this.#transcript.agent(agent);
-    if (event === "UserPromptSubmit" && agent === undefined) this.#submission?.said(text(body["prompt"]) ?? "");
+    if (event === "UserPromptSubmit" && agent === undefined) this.#submission?.said(text(body["prompt"]) ?? "", false);
     if (event === "PreCompact") this.#submission?.effect();
     this.#feed({ src: "hook", at: this.#now(), event, body });
     if (event === "SessionEnd" || event === "SubagentStop" || event === "Stop") this.#look();
@@ -128,6 +130,9 @@ export class PtyAgent implements Agent {
     this.#lastText = prompt;
     try {
       await typeText(this.#desk(), submission, AbortSignal.any([signal, AbortSignal.timeout(START_DEADLINE_MS)]));
+      // Claude shows a prompt to its hooks before it writes it down; killed in between, it would forget it.
+      if (!submission.isCommand) await this.#until(() => submission.kept || this.#exit !== undefined, KEEP_DEADLINE_MS, signal);
+      if (!submission.kept) this.#alive();
     } finally {
       this.#submission = undefined;
     }
@@ -193,7 +198,7 @@ export class PtyAgent implements Agent {
 
   #line(line: Json, agent: string | undefined): void {
     const said = agent === undefined ? promptOf(line) : undefined;
-    if (said !== undefined) this.#submission?.said(said);
+    if (said !== undefined) this.#submission?.said(said, true);
     this.#feed({ src: "line", at: this.#now(), line, ...(agent === undefined ? {} : { agent }) });
   }
 

@@ -27,17 +27,21 @@ export interface Desk {
 export class Submission {
   readonly text: string;
   taken = false;
+  /** Claude's transcript shows it: it survives a kill of Claude. */
+  kept = false;
   #wake: (() => void) | undefined;
 
   constructor(text: string) {
     this.text = text;
   }
 
-  /** Claude shows this prompt. */
-  said(prompt: string): void {
+  /** Claude shows this prompt; `kept`: in its transcript. */
+  said(prompt: string, kept: boolean): void {
     const own = isPrompt(prompt, this.text) || normal(prompt).endsWith(normal(this.text));
     // Claude resolves aliases (/cost is /usage): any command that ran now is ours.
-    if (own || (this.isCommand && prompt.startsWith(this.text.slice(0, 1)))) this.#take();
+    if (!own && !(this.isCommand && prompt.startsWith(this.text.slice(0, 1)))) return;
+    this.kept ||= kept;
+    this.#take();
   }
 
   /** Claude began to work, cleared, or opened a dialog: what a command may do. */

@@ -175,7 +175,15 @@ class Follower implements Reader {
   #unwatch: (() => void) | undefined;
   #ended = false;
 
-  constructor(fanout: Fanout, log: Log, lane: PtyLane | undefined, sink: Sink, mask: number, cursor: Cursor, laneCursor: LaneCursor | undefined) {
+  constructor(
+    fanout: Fanout,
+    log: Log,
+    lane: PtyLane | undefined,
+    sink: Sink,
+    mask: number,
+    cursor: Cursor,
+    laneCursor: LaneCursor | undefined,
+  ) {
     this.#fanout = fanout;
     this.#log = log;
     this.#lane = lane;

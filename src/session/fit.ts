@@ -23,7 +23,10 @@ export function fit(body: FrameBody, bytes: number, max: number, head: Head): re
     if (Buffer.byteLength(jsonOf({ ...head, ...short } as Frame)) <= max) return [short];
   }
   // Wide and deep at once: what nests goes, what is named stays.
-  const flat = Object.entries(body).map(([key, value]) => [key, typeof value === "object" ? (Array.isArray(value) ? [] : null) : shorten(value, LAST_ROUND, 0)]);
+  const flat = Object.entries(body).map(([key, value]) => [
+    key,
+    typeof value === "object" ? (Array.isArray(value) ? [] : null) : shorten(value, LAST_ROUND, 0),
+  ]);
   return [{ ...(Object.fromEntries(flat) as FrameBody), type: body.type, truncated: bytes } as Fitted];
 }
 

@@ -144,7 +144,11 @@ export class Journal {
   async #compact(): Promise<void> {
     this.#damaged = true; // until it has worked: after a failed rename the path may name either file
     this.#shut();
-    const bytes = Buffer.from(this.#snapshot().map((line) => `${line}\n`).join(""));
+    const bytes = Buffer.from(
+      this.#snapshot()
+        .map((line) => `${line}\n`)
+        .join(""),
+    );
     await this.#disk.replace(this.#file, bytes);
     this.#damaged = false;
     this.#bytes = bytes.length;

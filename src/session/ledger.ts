@@ -83,7 +83,8 @@ export class Ledger {
     this.#journal = new Journal({ file, disk, snapshot: () => this.#snapshot() });
     let damaged = 0;
     for (const line of this.#journal.lines()) if (!this.#replay(line)) damaged++;
-    if (damaged > 0) fault?.("ledger", new Error(`ledger: ${damaged} lines of ${file} are not understood and were skipped`));
+    if (damaged > 0)
+      fault?.("ledger", new Error(`ledger: ${damaged} lines of ${file} are not understood and were skipped`));
     this.#forgetOld(this.#entries);
   }
 
@@ -97,7 +98,12 @@ export class Ledger {
     const entry = this.#ids.get(who)?.get(id);
     if (entry === undefined || this.#old(entry)) return undefined;
     const { digest = "", reply, input } = entry;
-    return { digest, ...(reply && { reply }), ...(input && { input: input.input }), ...(input?.seq !== undefined && { seq: input.seq }) };
+    return {
+      digest,
+      ...(reply && { reply }),
+      ...(input && { input: input.input }),
+      ...(input?.seq !== undefined && { seq: input.seq }),
+    };
   }
 
   /**
@@ -176,7 +182,10 @@ export class Ledger {
     if (ids !== undefined) this.#forgetOld(ids.values());
     if (ids?.has(id) || arriving.has(id)) throw new CibError("id_conflict", `id: "${id}" is in use`);
     if ((ids?.size ?? 0) + arriving.size >= MAX_IDS) {
-      throw new CibError("ids_full", `id: ${MAX_IDS} ids in 24 hours, the most a principal may have; wait, or send without id`);
+      throw new CibError(
+        "ids_full",
+        `id: ${MAX_IDS} ids in 24 hours, the most a principal may have; wait, or send without id`,
+      );
     }
     arriving.add(id);
     this.#arriving.set(who, arriving);
@@ -280,7 +289,8 @@ function within<K, V>(map: Map<K, V>, key: K, make: () => V): V {
 }
 
 function refusal(error: unknown): CibError {
-  if (isDiskFull(error)) return new CibError("disk_full", "the disk under CIB_DATA is full: nothing was accepted", { cause: error });
+  if (isDiskFull(error))
+    return new CibError("disk_full", "the disk under CIB_DATA is full: nothing was accepted", { cause: error });
   if (error instanceof CibError) return error;
   return new CibError("internal", "the disk under CIB_DATA failed: nothing was accepted", { cause: error });
 }

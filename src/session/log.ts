@@ -191,7 +191,11 @@ export class Log {
     const bytes = frame.json().length;
     if (bytes <= MAX_FRAME_BYTES) this.#add(frame, bytes);
     else {
-      for (const piece of fit(body, bytes, MAX_FRAME_BYTES, { session: this.session, seq: this.#last + 1, ts: this.#ts })) {
+      for (const piece of fit(body, bytes, MAX_FRAME_BYTES, {
+        session: this.session,
+        seq: this.#last + 1,
+        ts: this.#ts,
+      })) {
         const part = this.#encode(piece);
         this.#add(part, part.json().length);
       }
@@ -366,7 +370,8 @@ export class Log {
     }
     let count = 0;
     let total = 0;
-    while (count < this.#pending.length && total < WRITE_BYTES) total += (this.#pending[count++] as Encoded).json().length + 1;
+    while (count < this.#pending.length && total < WRITE_BYTES)
+      total += (this.#pending[count++] as Encoded).json().length + 1;
     const bytes = Buffer.allocUnsafe(total);
     let at = 0;
     for (let i = 0; i < count; i++) {
@@ -382,7 +387,11 @@ export class Log {
   #settle(taken: number): void {
     const open = this.#segments.open;
     let count = 0;
-    for (let frame = this.#pending[count]; frame !== undefined && frame.json().length < taken; frame = this.#pending[++count]) {
+    for (
+      let frame = this.#pending[count];
+      frame !== undefined && frame.json().length < taken;
+      frame = this.#pending[++count]
+    ) {
       const line = frame.json().length + 1;
       taken -= line;
       open.bytes += line;
@@ -424,7 +433,8 @@ export class Log {
       if (this.#stateWrite !== undefined) await this.#stateWrite.catch(() => undefined);
       // A turn of the loop for flush, which follows the state write.
       await Promise.resolve();
-      if (this.#trouble !== undefined && this.#written < seq && this.#stateWrite === undefined) throw refusal(this.#trouble);
+      if (this.#trouble !== undefined && this.#written < seq && this.#stateWrite === undefined)
+        throw refusal(this.#trouble);
     }
   }
 
@@ -461,7 +471,10 @@ export class Log {
         if (!this.#foundSynced) await this.#segments.syncFound();
         this.#foundSynced = true;
         this.#state = "stale"; // whether a failed rename took place is unknown
-        await this.#disk.replace(this.#statePath, stateBytes({ epoch: this.#epoch, epochs: this.#lives, clean: to === "clean" ? clean : undefined }));
+        await this.#disk.replace(
+          this.#statePath,
+          stateBytes({ epoch: this.#epoch, epochs: this.#lives, clean: to === "clean" ? clean : undefined }),
+        );
         this.#state = to;
       } finally {
         this.#stateWrite = undefined;

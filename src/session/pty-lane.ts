@@ -103,7 +103,13 @@ export class PtyLane {
     let made = this.#made;
     if (made === undefined || made.from !== from) {
       const to = Math.min(this.#end, from + LANE_CHUNK_BYTES);
-      const frame = Encoded.pty({ session: this.#session, offset: from, ts: this.#clock.now(), type: "pty.raw", data: this.#copy(from, to) });
+      const frame = Encoded.pty({
+        session: this.#session,
+        offset: from,
+        ts: this.#clock.now(),
+        type: "pty.raw",
+        data: this.#copy(from, to),
+      });
       made = { from, to, frame };
       this.#made = made;
     }

@@ -1,8 +1,8 @@
 /** Reader: follows the log's files line by line for any number of cursors, in constant memory and without an open file between reads. */
-import { Encoded } from "../frame/codec.ts";
+import { Encoded, SEQ_AT } from "../frame/codec.ts";
 import type { Seq } from "../frame/frame.ts";
 import type { Disk } from "./disk.ts";
-import { CHUNK_BYTES, MAX_FRAME_BYTES, type Segment, seek, seqAt } from "./segment.ts";
+import { CHUNK_BYTES, MAX_FRAME_BYTES, type Segment, seek } from "./segment.ts";
 
 const NEWLINE = 10;
 
@@ -101,7 +101,8 @@ export class Reader {
     const fd = this.#disk.openRead(segment.path);
     try {
       const got = this.#disk.read(fd, chunk, offset);
-      if (got < want) throw new Error(`log: ${segment.path} is shorter than it was: expected ${want} bytes at ${offset}, got ${got}`);
+      if (got < want)
+        throw new Error(`log: ${segment.path} is shorter than it was: expected ${want} bytes at ${offset}, got ${got}`);
     } finally {
       this.#disk.close(fd);
     }
@@ -112,7 +113,7 @@ export class Reader {
 
   #frame(line: Buffer): Encoded | undefined {
     try {
-      if (seqAt(line, 0) > 0) return Encoded.fromLine(line);
+      if (line[0] === 0x7b && line[SEQ_AT - 1] === 0x3a) return Encoded.fromLine(line); // { and :
     } catch (thrown) {
       if (!(thrown instanceof SyntaxError)) throw thrown;
     }

@@ -126,7 +126,12 @@ function soundLines(bytes: Buffer, offset: number, session: string): Sound | und
   if (offset > 0 && at === 0) return undefined;
   for (let end = bytes.indexOf(NEWLINE, at); end >= 0; end = bytes.indexOf(NEWLINE, at)) {
     const line = parsed(bytes.toString("utf8", at, end));
-    if (line === undefined || line.session !== session || line.seq !== (found === undefined ? seqAt(bytes, at) : found.seq + 1)) break;
+    if (
+      line === undefined ||
+      line.session !== session ||
+      line.seq !== (found === undefined ? seqAt(bytes, at) : found.seq + 1)
+    )
+      break;
     at = end + 1;
     found = { bytes: offset + at, seq: line.seq, ts: line.ts };
   }
@@ -136,7 +141,9 @@ function soundLines(bytes: Buffer, offset: number, session: string): Sound | und
 function parsed(line: string): { session: unknown; seq: number; ts: number } | undefined {
   try {
     const { session, seq, ts } = JSON.parse(line) as Record<string, unknown>;
-    return Number.isSafeInteger(seq) && Number.isSafeInteger(ts) ? { session, seq: seq as number, ts: ts as number } : undefined;
+    return Number.isSafeInteger(seq) && Number.isSafeInteger(ts)
+      ? { session, seq: seq as number, ts: ts as number }
+      : undefined;
   } catch {
     return undefined;
   }

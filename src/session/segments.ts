@@ -60,7 +60,11 @@ export class Segments {
       const list = [...closed, { first, path, bytes, gone: false }];
       return { segments: new Segments(disk, folder, list), last, ts, clean: isClean, any };
     };
-    if (clean !== undefined && clean.bytes === (size ?? 0) && (clean.bytes === 0 || firstSeq(disk, path) === clean.segment)) {
+    if (
+      clean !== undefined &&
+      clean.bytes === (size ?? 0) &&
+      (clean.bytes === 0 || firstSeq(disk, path) === clean.segment)
+    ) {
       return done(clean.segment, clean.bytes, clean.seq, clean.ts, true);
     }
 

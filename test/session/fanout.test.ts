@@ -23,7 +23,10 @@ interface Bench {
   readonly faults: string[];
 }
 
-async function bench(frames: number, options: { maxBytes?: number; segmentBytes?: number; tailBytes?: number } = {}): Promise<Bench> {
+async function bench(
+  frames: number,
+  options: { maxBytes?: number; segmentBytes?: number; tailBytes?: number } = {},
+): Promise<Bench> {
   const clock = new FakeClock();
   const disk = new MemoryDisk();
   const faults: string[] = [];
@@ -31,7 +34,14 @@ async function bench(frames: number, options: { maxBytes?: number; segmentBytes?
   const lane = PtyLane.open({ session: SESSION, epoch: 1, clock, disk });
   for (let i = 1; i <= frames; i++) log.append(text(`w${i}`));
   await log.sync();
-  return { log, lane, clock, disk, faults, fanout: new Fanout({ log, lane, clock, fault: (where) => faults.push(where) }) };
+  return {
+    log,
+    lane,
+    clock,
+    disk,
+    faults,
+    fanout: new Fanout({ log, lane, clock, fault: (where) => faults.push(where) }),
+  };
 }
 
 function attach({ fanout }: Bench, sink: Recorder, from = 1, mask = EVERY): Reader {
@@ -236,7 +246,10 @@ describe("fan-out", () => {
     const late = new Recorder();
     attach(b, late);
     await until(() => late.closed !== undefined, "the end");
-    assert.deepEqual([...sinks, late].map((sink) => sink.closed), ["stopping", "stopping", "stopping"]);
+    assert.deepEqual(
+      [...sinks, late].map((sink) => sink.closed),
+      ["stopping", "stopping", "stopping"],
+    );
     assert.deepEqual(late.got, []);
   });
 
@@ -272,7 +285,10 @@ describe("fan-out", () => {
     await turn();
     for (const key of "typed") b.lane.write(Buffer.from(key));
     await until(() => sinks.every((sink) => sink.screen === "typed"), "the keys");
-    assert.deepEqual(sinks.map((sink) => sink.lane.length), [1, 1]);
+    assert.deepEqual(
+      sinks.map((sink) => sink.lane.length),
+      [1, 1],
+    );
     assert.equal(sinks[0]?.lane[0], sinks[1]?.lane[0]);
   });
 

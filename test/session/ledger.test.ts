@@ -13,11 +13,22 @@ const SESSION = "0190f0c2-7a11-7c33-9a55-1234567890ab" as SessionId;
 const OTHER = "0190f0c2-7a11-7c33-9a55-1234567890ff" as SessionId;
 const FILE = "/data/ledger.jsonl";
 
-function open(disk: MemoryDisk, clock = new FakeClock(), fault?: (where: string, thrown: unknown) => void): Promise<Ledger> {
+function open(
+  disk: MemoryDisk,
+  clock = new FakeClock(),
+  fault?: (where: string, thrown: unknown) => void,
+): Promise<Ledger> {
   return Ledger.open({ file: FILE, disk, now: () => clock.now(), ...(fault && { fault }) });
 }
 
-const input = (n: number | string, more: Partial<InputWanted> = {}): InputWanted => ({ who: "master", input: `i${n}`, session: SESSION, text: `text ${n}`, after: 7, ...more });
+const input = (n: number | string, more: Partial<InputWanted> = {}): InputWanted => ({
+  who: "master",
+  input: `i${n}`,
+  session: SESSION,
+  text: `text ${n}`,
+  after: 7,
+  ...more,
+});
 const is = (code: string) => (error: unknown) => error instanceof CibError && error.code === code;
 const waiting = (ledger: Ledger, session = SESSION): string[] => ledger.pending(session).map((entry) => entry.input);
 
@@ -49,8 +60,16 @@ describe("ledger", () => {
       assert.deepEqual(waiting(known, OTHER), ["i3"]);
       const [first, second] = known.inputs(SESSION);
       assert.deepEqual(first, {
-        input: "i1", session: SESSION, id: "x", by: "master", text: "text 1", ts: new FakeClock().now(), after: 7, seq: 12,
-        typing: { file: "t.jsonl", offset: 99 }, state: "accepted",
+        input: "i1",
+        session: SESSION,
+        id: "x",
+        by: "master",
+        text: "text 1",
+        ts: new FakeClock().now(),
+        after: 7,
+        seq: 12,
+        typing: { file: "t.jsonl", offset: 99 },
+        state: "accepted",
       });
       assert.equal(second?.state, "failed");
       assert.deepEqual(known.find("master", "x"), { digest: "d", input: "i1", seq: 12 });
@@ -61,7 +80,10 @@ describe("ledger", () => {
     const disk = new MemoryDisk();
     const ledger = await open(disk);
     let release = (): void => undefined;
-    disk.duringSync = () => new Promise((resolve) => { release = resolve; });
+    disk.duringSync = () =>
+      new Promise((resolve) => {
+        release = resolve;
+      });
     const all = ["a", "b", "c"].map((id) => ledger.accept({ who: "master", id, digest: "d", reply: {} }));
     await turn();
     assert.equal(ledger.find("master", "a"), undefined);
@@ -84,7 +106,9 @@ describe("ledger", () => {
     const clock = new FakeClock();
     const disk = new MemoryDisk();
     const ledger = await open(disk, clock);
-    await Promise.all(Array.from({ length: MAX_IDS }, (_, i) => ledger.accept({ who: "m", id: `${i}`, digest: "d", reply: {} })));
+    await Promise.all(
+      Array.from({ length: MAX_IDS }, (_, i) => ledger.accept({ who: "m", id: `${i}`, digest: "d", reply: {} })),
+    );
     await assert.rejects(ledger.accept({ who: "m", id: "more", digest: "d", reply: {} }), is("ids_full"));
     await ledger.accept({ who: "phone", id: "more", digest: "d", reply: {} });
     await ledger.accept(input(1));
@@ -120,7 +144,10 @@ describe("ledger", () => {
     }
     await ledger.close();
     for (const known of [ledger, await open(disk)]) {
-      assert.deepEqual(known.inputs(SESSION).map((entry) => entry.text), Array.from({ length: KEPT_SETTLED }, (_, i) => `text ${i + 13}`));
+      assert.deepEqual(
+        known.inputs(SESSION).map((entry) => entry.text),
+        Array.from({ length: KEPT_SETTLED }, (_, i) => `text ${i + 13}`),
+      );
       assert.deepEqual(known.find("master", "id1"), { digest: "d", input: "i1", seq: 1 });
     }
   });
@@ -152,10 +179,10 @@ describe("ledger", () => {
       await ledger.accept(input(1));
       disk.fault = (operation) => (operation === failing ? { code: "ENOSPC" } : undefined);
       await assert.rejects(ledger.accept(input(2, { id: "a", digest: "d" })), is("disk_full"));
-      ledger.announce("i1", 3);
-      await turn();
       assert.equal(ledger.find("master", "a"), undefined);
       assert.deepEqual(waiting(await open(disk.kill())), ["i1"], "what was refused does not come back");
+      ledger.announce("i1", 3);
+      await turn();
       disk.fault = () => undefined;
       await ledger.accept(input(2, { id: "a", digest: "e" }));
       const again = await open(disk.powerLoss(() => 0));
@@ -189,7 +216,10 @@ describe("ledger", () => {
       ledger.announce(`i${i}`, i + 1);
     }
     await turn();
-    assert.deepEqual((await open(disk.kill())).inputs(SESSION).map((entry) => entry.seq), Array.from({ length: 20 }, (_, i) => i + 1));
+    assert.deepEqual(
+      (await open(disk.kill())).inputs(SESSION).map((entry) => entry.seq),
+      Array.from({ length: 20 }, (_, i) => i + 1),
+    );
   });
 
   it("keeps every accepted entry whatever a power loss takes, and whatever the disk refused before", async () => {
@@ -197,60 +227,94 @@ describe("ledger", () => {
       { weight: 4, arbitrary: fc.record({ accept: fc.integer({ min: 0, max: 3000 }), together: fc.boolean() }) },
       { weight: 2, arbitrary: fc.record({ settle: fc.nat() }) },
       { weight: 1, arbitrary: fc.record({ typing: fc.nat() }) },
-      { weight: 1, arbitrary: fc.record({ fail: fc.constantFrom("write", "datasync", "truncate", "replace", "syncFolder", "half", "none") }) },
+      {
+        weight: 1,
+        arbitrary: fc.record({
+          fail: fc.constantFrom("write", "datasync", "truncate", "replace", "syncFolder", "half", "none"),
+        }),
+      },
     );
     await fc.assert(
-      fc.asyncProperty(fc.array(step, { maxLength: 40, size: "max" }), fc.infiniteStream(fc.nat()), fc.nat(200), async (steps, random, nuls) => {
-        const disk = new MemoryDisk();
-        const ledger = await Ledger.open({ file: FILE, disk, now: () => 1000 });
-        const accepted = new Map<string, { settled: boolean; typing: boolean }>();
-        const refused = new Set<string>();
-        let going: Promise<void>[] = [];
-        let n = 0;
-        const join = async (): Promise<void> => {
-          await Promise.all(going);
-          going = [];
-        };
-        for (const step of steps) {
-          if ("fail" in step) {
-            await join();
-            disk.fault = (operation) => (step.fail === "half" && operation === "write" ? { take: 20 } : operation === step.fail ? { code: "ENOSPC" } : undefined);
-          } else if ("accept" in step) {
-            const name = n++;
-            going.push(
-              ledger.accept(input(name, { id: `id${name}`, digest: "d", text: "x".repeat(step.accept) })).then(
-                () => void accepted.set(`i${name}`, { settled: false, typing: false }),
-                (error: unknown) => {
-                  assert.ok(is("disk_full")(error));
-                  refused.add(`i${name}`);
-                },
-              ),
-            );
-            if (!step.together) await join();
-          } else {
-            await join();
-            const names = [...accepted.keys()];
-            const name = names[("settle" in step ? step.settle : step.typing) % Math.max(1, names.length)];
-            const entry = name === undefined ? undefined : accepted.get(name);
-            if (name === undefined || entry === undefined || entry.settled) continue;
-            if ("settle" in step) {
-              entry.settled = true;
-              ledger.settle(name, "delivered");
-            } else await ledger.typing(name, { file: "f", offset: 5 }).then(() => { entry.typing = true; }, () => undefined);
+      fc.asyncProperty(
+        fc.array(step, { maxLength: 40, size: "max" }),
+        fc.infiniteStream(fc.nat()),
+        fc.nat(200),
+        async (steps, random, nuls) => {
+          const disk = new MemoryDisk();
+          const ledger = await Ledger.open({ file: FILE, disk, now: () => 1000 });
+          const accepted = new Map<string, { settled: boolean; typing: boolean }>();
+          const refused = new Set<string>();
+          let going: Promise<void>[] = [];
+          let n = 0;
+          const join = async (): Promise<void> => {
+            await Promise.all(going);
+            going = [];
+          };
+          for (const step of steps) {
+            if ("fail" in step) {
+              await join();
+              disk.fault = (operation) =>
+                step.fail === "half" && operation === "write"
+                  ? { take: 20 }
+                  : operation === step.fail
+                    ? { code: "ENOSPC" }
+                    : undefined;
+            } else if ("accept" in step) {
+              const name = n++;
+              going.push(
+                ledger.accept(input(name, { id: `id${name}`, digest: "d", text: "x".repeat(step.accept) })).then(
+                  () => void accepted.set(`i${name}`, { settled: false, typing: false }),
+                  (error: unknown) => {
+                    assert.ok(is("disk_full")(error));
+                    refused.add(`i${name}`);
+                  },
+                ),
+              );
+              if (!step.together) await join();
+            } else {
+              await join();
+              const names = [...accepted.keys()];
+              const name = names[("settle" in step ? step.settle : step.typing) % Math.max(1, names.length)];
+              const entry = name === undefined ? undefined : accepted.get(name);
+              if (name === undefined || entry === undefined || entry.settled) continue;
+              if ("settle" in step) {
+                entry.settled = true;
+                ledger.settle(name, "delivered");
+              } else
+                await ledger.typing(name, { file: "f", offset: 5 }).then(
+                  () => {
+                    entry.typing = true;
+                  },
+                  () => undefined,
+                );
+            }
           }
-        }
-        await join();
-        const after = await Ledger.open({ file: FILE, disk: disk.powerLoss((max) => (random.next().value as number) % (max + 1), () => nuls), now: () => 1000 });
-        const inputs = new Map(after.inputs(SESSION).map((entry) => [entry.input, entry]));
-        for (const [name, { settled, typing }] of accepted) {
-          assert.ok(after.find("master", name.replace("i", "id")), `${name} is known`);
-          if (settled) continue;
-          assert.equal(inputs.get(name)?.state, "accepted", name);
-          if (typing) assert.ok(inputs.get(name)?.typing);
-        }
-        const order = [...accepted].filter(([, { settled }]) => !settled).map(([name]) => name);
-        assert.deepEqual(after.pending(SESSION).map((entry) => entry.input).filter((name) => order.includes(name)), order);
-      }),
+          await join();
+          const after = await Ledger.open({
+            file: FILE,
+            disk: disk.powerLoss(
+              (max) => (random.next().value as number) % (max + 1),
+              () => nuls,
+            ),
+            now: () => 1000,
+          });
+          const inputs = new Map(after.inputs(SESSION).map((entry) => [entry.input, entry]));
+          for (const [name, { settled, typing }] of accepted) {
+            assert.ok(after.find("master", name.replace("i", "id")), `${name} is known`);
+            if (settled) continue;
+            assert.equal(inputs.get(name)?.state, "accepted", name);
+            if (typing) assert.ok(inputs.get(name)?.typing);
+          }
+          const order = [...accepted].filter(([, { settled }]) => !settled).map(([name]) => name);
+          assert.deepEqual(
+            after
+              .pending(SESSION)
+              .map((entry) => entry.input)
+              .filter((name) => order.includes(name)),
+            order,
+          );
+        },
+      ),
       { numRuns: 150 },
     );
   });

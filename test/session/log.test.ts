@@ -79,7 +79,10 @@ describe("log", () => {
     const again = open(disk, { clock: new FakeClock(1000) });
     again.append(text("c"));
     await again.sync();
-    assert.deepEqual([...again.frames(1)].map((frame) => frame.ts), [5000, 5000, 5000]);
+    assert.deepEqual(
+      [...again.frames(1)].map((frame) => frame.ts),
+      [5000, 5000, 5000],
+    );
     await again.close();
   });
 
@@ -90,7 +93,10 @@ describe("log", () => {
     await log.sync();
     const before = disk.counts.get("datasync") ?? 0;
     let release = (): void => undefined;
-    disk.duringSync = () => new Promise((resolve) => { release = resolve; });
+    disk.duringSync = () =>
+      new Promise((resolve) => {
+        release = resolve;
+      });
     log.append(text("b"));
     const first = log.sync();
     await turn();
@@ -109,7 +115,10 @@ describe("log", () => {
   });
 
   it("syncs after a stop frame under the policy turn, and not under off", async () => {
-    for (const [policy, synced] of [["turn", true], ["off", false]] as const) {
+    for (const [policy, synced] of [
+      ["turn", true],
+      ["off", false],
+    ] as const) {
       const disk = new MemoryDisk();
       const log = open(disk, { policy });
       log.append(text("a"));
@@ -128,7 +137,10 @@ describe("log", () => {
     log.append(text("a"));
     await log.sync();
     let release = (): void => undefined;
-    disk.duringSync = () => new Promise((resolve) => { release = resolve; });
+    disk.duringSync = () =>
+      new Promise((resolve) => {
+        release = resolve;
+      });
     let told = 0;
     log.listen(() => told++);
     log.append(text("b"));
@@ -143,7 +155,8 @@ describe("log", () => {
 
   it("keeps its epoch over a clean stop, and writes nothing when opened only to be read", async () => {
     const disk = await filled(3);
-    const writes = (): number[] => ["openAppend", "write", "replace", "truncate"].map((name) => disk.counts.get(name) ?? 0);
+    const writes = (): number[] =>
+      ["openAppend", "write", "replace", "truncate"].map((name) => disk.counts.get(name) ?? 0);
     const before = writes();
     const log = open(disk);
     assert.deepEqual(words(log), ["w1", "w2", "w3"]);
@@ -207,7 +220,10 @@ describe("log", () => {
     ["NULs and a line end", `${"\0".repeat(5000)}\n`],
     ["half a line after NULs", `${"\0".repeat(5000)}lta","text":"x"}\n`],
     ["a line that is no JSON", `{"session":"${SESSION}","seq":4,"ts":1,"type":"text.delta","text":"\n`],
-    ["a line of another session", `{"session":"${SESSION.replace("0", "1")}","seq":4,"ts":1,"type":"stop","reason":"x"}\n`],
+    [
+      "a line of another session",
+      `{"session":"${SESSION.replace("0", "1")}","seq":4,"ts":1,"type":"stop","reason":"x"}\n`,
+    ],
     ["a line out of order", `{"session":"${SESSION}","seq":9,"ts":1,"type":"stop","reason":"x"}\n`],
     ["600 KB of line ends", "\n".repeat(600_000)],
   ] as const) {
@@ -251,11 +267,23 @@ describe("log", () => {
       log.append(text(`w${i}`));
       if (i % 3 === 0) await log.sync();
     }
-    const bytes = disk.list(FOLDER).filter((name) => name.startsWith("transcript")).reduce((sum, name) => sum + (disk.size(`${FOLDER}/${name}`) ?? 0), 0);
+    const bytes = disk
+      .list(FOLDER)
+      .filter((name) => name.startsWith("transcript"))
+      .reduce((sum, name) => sum + (disk.size(`${FOLDER}/${name}`) ?? 0), 0);
     assert.ok(bytes <= 8000 + 400, `${bytes} bytes`);
     assert.ok(log.first > 1);
-    assert.deepEqual(words(log), Array.from({ length: 300 - log.first + 1 }, (_, i) => `w${log.first + i}`));
-    assert.deepEqual(log.judge({ from: 1, epoch: 1 }), { epoch: 1, first: log.first, last: 300, from: log.first, verdict: "gap" });
+    assert.deepEqual(
+      words(log),
+      Array.from({ length: 300 - log.first + 1 }, (_, i) => `w${log.first + i}`),
+    );
+    assert.deepEqual(log.judge({ from: 1, epoch: 1 }), {
+      epoch: 1,
+      first: log.first,
+      last: 300,
+      from: log.first,
+      verdict: "gap",
+    });
     await log.close();
     const again = open(disk);
     assert.equal(again.first, log.first);
@@ -278,7 +306,10 @@ describe("log", () => {
     const killed = disk.kill();
     killed.put(path, killed.text(path).slice(0, -10));
     const again = open(killed);
-    assert.deepEqual(words(again), Array.from({ length: 29 }, (_, i) => `w${i + 1}`));
+    assert.deepEqual(
+      words(again),
+      Array.from({ length: 29 }, (_, i) => `w${i + 1}`),
+    );
     assert.equal(again.judge({ from: 33, epoch: 1 }).from, 30);
     await again.close();
   });
@@ -304,7 +335,13 @@ describe("log", () => {
     const wide = Object.fromEntries(Array.from({ length: 60_000 }, (_, i) => [`key${i}`, "x".repeat(40)]));
     let deep: unknown = "x".repeat(1000);
     for (let i = 0; i < 40; i++) deep = { a: deep, b: Array.from({ length: 40 }, () => "y".repeat(1000)) };
-    for (const output of ["x".repeat(3_000_000), Array.from({ length: 500_000 }, () => "yy"), wide, deep, "\u0001".repeat(400_000)]) {
+    for (const output of [
+      "x".repeat(3_000_000),
+      Array.from({ length: 500_000 }, () => "yy"),
+      wide,
+      deep,
+      "\u0001".repeat(400_000),
+    ]) {
       const disk = new MemoryDisk();
       const log = open(disk);
       log.append({ type: "tool.use.result", id: "t1", tool: "Bash", output, duration_ms: 3 });
@@ -326,9 +363,18 @@ describe("log", () => {
     for (let i = 1; i <= 50; i++) log.append(i % 10 === 0 ? { type: "stop", reason: `${i}` } : text("x"));
     await log.sync();
     const page = log.select(5, 3, maskOf(["stop"]));
-    assert.deepEqual(page.frames.map((frame) => frame.seq), [10, 20, 30]);
-    assert.deepEqual(log.select(page.next, 3, maskOf(["stop"])).frames.map((frame) => frame.seq), [40, 50]);
-    assert.deepEqual(log.page(49, 10).map((frame) => frame.seq), [49, 50]);
+    assert.deepEqual(
+      page.frames.map((frame) => frame.seq),
+      [10, 20, 30],
+    );
+    assert.deepEqual(
+      log.select(page.next, 3, maskOf(["stop"])).frames.map((frame) => frame.seq),
+      [40, 50],
+    );
+    assert.deepEqual(
+      log.page(49, 10).map((frame) => frame.seq),
+      [49, 50],
+    );
     await log.close();
   });
 
@@ -338,8 +384,48 @@ describe("log", () => {
     lines[49] = "\0".repeat(lines[49]?.length ?? 0);
     disk.put(OPEN, lines.join("\n"));
     const log = open(disk);
-    assert.deepEqual([...log.frames(49)].slice(0, 2).map((frame) => frame.seq), [49, 51]);
-    assert.deepEqual(log.page(50, 1).map((frame) => frame.seq), [51]);
+    assert.deepEqual(
+      [...log.frames(49)].slice(0, 2).map((frame) => frame.seq),
+      [49, 51],
+    );
+    assert.deepEqual(
+      log.page(50, 1).map((frame) => frame.seq),
+      [51],
+    );
+  });
+
+  it("reads on with the next frame when the last line of its file is damaged", async () => {
+    const disk = await filled(10);
+    const lines = disk.text(OPEN).split("\n");
+    lines[9] = "\0".repeat(lines[9]?.length ?? 0);
+    disk.put(OPEN, lines.join("\n"));
+    const log = open(disk);
+    const cursor = log.cursor(9);
+    assert.equal(log.take(cursor)?.seq, 9);
+    for (let i = 0; i < 3; i++) assert.equal(log.take(cursor), undefined);
+    log.append(text("next"));
+    await log.sync();
+    assert.equal(log.take(cursor)?.seq, 11);
+    await log.close();
+  });
+
+  it("does not take a sync for one of frames that were still waiting for the disk", async () => {
+    const disk = new MemoryDisk();
+    const log = open(disk);
+    log.append(text("a"));
+    await log.sync();
+    let times = 0;
+    disk.fault = (operation) =>
+      operation !== "write" ? undefined : times++ === 0 ? { take: 150 } : { code: "ENOSPC" };
+    log.append({ type: "stop", reason: "x".repeat(20) });
+    log.append(text("y".repeat(100)));
+    await turn();
+    assert.equal(log.last, 2, "the stop frame fits, half of the next one too");
+    await turn();
+    disk.fault = () => undefined;
+    await log.sync();
+    assert.equal(disk.unsynced(OPEN), 0);
+    await log.close();
   });
 
   it("opens and seeks a log of 24 MB with a few small reads", async () => {
@@ -371,7 +457,13 @@ describe("log", () => {
   it("finds every frame among lines of very different lengths", async () => {
     const disk = new MemoryDisk();
     const log = open(disk, { maxBytes: 512 << 20, segmentBytes: 512 << 20 });
-    for (let i = 1; i <= 60; i++) log.append({ type: "hook", name: "h", event: "e", payload: "x".repeat(i % 7 === 0 ? 900_000 : i % 3 === 0 ? 70_000 : 10) });
+    for (let i = 1; i <= 60; i++)
+      log.append({
+        type: "hook",
+        name: "h",
+        event: "e",
+        payload: "x".repeat(i % 7 === 0 ? 900_000 : i % 3 === 0 ? 70_000 : 10),
+      });
     await log.sync();
     await log.close();
     const again = open(disk);
@@ -398,7 +490,8 @@ describe("log", () => {
     assert.equal(log.last, 1);
     // Room for half a line, then for none, then for all.
     let times = 0;
-    disk.fault = (operation) => (operation === "write" && times++ < 2 ? (times === 1 ? { take: 40 } : { code: "EDQUOT" }) : undefined);
+    disk.fault = (operation) =>
+      operation === "write" && times++ < 2 ? (times === 1 ? { take: 40 } : { code: "EDQUOT" }) : undefined;
     clock.pass(RETRY_MS);
     assert.equal(log.last, 1);
     clock.pass(RETRY_MS);
@@ -482,7 +575,8 @@ describe("log", () => {
       log.append(text("héllo"));
       await log.close();
       assert.equal(statSync(folder).mode & 0o777, 0o700);
-      for (const name of ["transcript.jsonl", "log.json"]) assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600, name);
+      for (const name of ["transcript.jsonl", "log.json"])
+        assert.equal(statSync(join(folder, name)).mode & 0o777, 0o600, name);
       const again = Log.open({ session: SESSION, folder });
       assert.deepEqual(words(again), ["héllo"]);
       assert.equal(again.epoch, 1);

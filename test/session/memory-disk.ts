@@ -7,7 +7,17 @@ interface Inode {
   synced: number;
 }
 
-type Operation = "openAppend" | "openRead" | "write" | "read" | "truncate" | "rename" | "unlink" | "datasync" | "syncFolder" | "replace";
+type Operation =
+  | "openAppend"
+  | "openRead"
+  | "write"
+  | "read"
+  | "truncate"
+  | "rename"
+  | "unlink"
+  | "datasync"
+  | "syncFolder"
+  | "replace";
 
 /** What an operation should do instead of working: throw this code, or for a write take only so many bytes. */
 export type Fault = { readonly code: string } | { readonly take: number } | undefined;
@@ -25,6 +35,7 @@ export class MemoryDisk implements Disk {
   /** Runs in place of a fdatasync's wait; the sync has begun, and ends after it. */
   duringSync: () => Promise<void> = () => Promise.resolve();
   readonly #paths = new Map<number, string>();
+  readonly #replacing = new Set<string>();
 
   get openFiles(): number {
     return this.#open.size;
@@ -33,7 +44,9 @@ export class MemoryDisk implements Disk {
   folder(): void {}
 
   list(path: string): string[] {
-    return [...this.#names.keys()].filter((name) => name.startsWith(`${path}/`)).map((name) => name.slice(path.length + 1));
+    return [...this.#names.keys()]
+      .filter((name) => name.startsWith(`${path}/`))
+      .map((name) => name.slice(path.length + 1));
   }
 
   openAppend(path: string): number {
@@ -125,7 +138,11 @@ export class MemoryDisk implements Disk {
 
   async replace(path: string, bytes: Uint8Array): Promise<void> {
     this.#ask("replace", path);
+    // Both would write the same file beside it.
+    if (this.#replacing.has(path)) throw new Error(`two replacements of ${path} at once`);
+    this.#replacing.add(path);
     await Promise.resolve();
+    this.#replacing.delete(path);
     const inode = { bytes: Buffer.from(bytes), length: bytes.length, synced: bytes.length };
     this.#change((names) => void names.set(path, inode));
     await this.syncFolder(path);
@@ -162,10 +179,25 @@ export class MemoryDisk implements Disk {
     return after;
   }
 
-  /** What a kill -9 of the process leaves: everything that was written. */
+  /** What a kill -9 of the process leaves: everything that was written, as durable or not as it was. */
   kill(): MemoryDisk {
     const after = new MemoryDisk();
-    for (const path of this.#names.keys()) after.put(path, this.load(path) ?? "");
+    const copies = new Map<Inode, Inode>();
+    const copy = (inode: Inode): Inode => {
+      const same = copies.get(inode) ?? { ...inode, bytes: Buffer.from(inode.bytes) };
+      copies.set(inode, same);
+      return same;
+    };
+    for (const [path, inode] of this.#names) after.#names.set(path, copy(inode));
+    for (const [path, inode] of this.#durable) after.#durable.set(path, copy(inode));
+    // Changes not yet durable: as one, which a power loss keeps or takes.
+    const names = new Map(after.#names);
+    if (this.#changes.length > 0) {
+      after.#changes.push((durable) => {
+        durable.clear();
+        for (const [path, inode] of names) durable.set(path, inode);
+      });
+    }
     return after;
   }
 

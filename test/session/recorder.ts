@@ -32,7 +32,9 @@ export class Recorder implements Sink {
   }
 
   get words(): string[] {
-    return this.frames.map((encoded) => encoded.frame() as Frame).map((frame) => (frame.type === "text.delta" ? frame.text : frame.type));
+    return this.frames
+      .map((encoded) => encoded.frame() as Frame)
+      .map((frame) => (frame.type === "text.delta" ? frame.text : frame.type));
   }
 
   /** The lane's bytes as text. */

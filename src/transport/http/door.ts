@@ -9,6 +9,9 @@ import { refuseTokens } from "./routes.ts";
 /** Subprotocols that carry a token: `bearer.<token>`. */
 const BEARER_PROTOCOL = "bearer.";
 
+/** Header bytes of one request: browsers send about 1 KiB, a token is under 200 bytes. uWebSockets.js itself stops at its receive buffer of 512 KiB. */
+export const MAX_HEADER_BYTES = 16 * 1024;
+
 export interface DoorOptions {
   /** Names, `*.suffix` patterns and origins by which the box may be reached, beyond loopback, addresses and *.local. */
   readonly hosts: readonly string[];
@@ -29,9 +32,12 @@ export class Door {
     this.#suffixes = hosts.filter((host) => host.startsWith("*.")).map((host) => host.slice(1));
   }
 
-  /** Throws `token_in_url` or `bad_origin`. `changes`: whether the request may change something, as every upgrade may. */
+  /** Throws `token_in_url`, `headers_too_large` or `bad_origin`. `changes`: whether the request may change something, as every upgrade may. */
   check(request: Request, changes: boolean): void {
     refuseTokens(request.query);
+    if (request.headerBytes > MAX_HEADER_BYTES) {
+      throw new CibError("headers_too_large", `headers: ${request.headerBytes} bytes; the limit is ${MAX_HEADER_BYTES}`);
+    }
     const host = (request.headers.get("host") ?? "").toLowerCase();
     if (!this.#reached(hostOf(host))) {
       throw new CibError("bad_origin", `host: ${shown(host)} is no name of this box; add it to CIB_HOSTS`);

@@ -35,6 +35,8 @@ export interface Request {
   readonly query: string;
   /** By lower-case name; repeated headers joined by ", ". */
   readonly headers: ReadonlyMap<string, string>;
+  /** Bytes of all header names and values. */
+  readonly headerBytes: number;
   /** Remote address as text: "127.0.0.1", "fe80::1". */
   readonly address: string;
 }
@@ -98,7 +100,9 @@ export class Exchange {
   constructor(res: uWS.HttpResponse, req: uWS.HttpRequest) {
     this.#res = res;
     const headers = new Map<string, string>();
+    let headerBytes = 0;
     req.forEach((name, value) => {
+      headerBytes += name.length + value.length;
       const before = headers.get(name);
       headers.set(name, before === undefined ? value : `${before}, ${value}`);
     });
@@ -107,6 +111,7 @@ export class Exchange {
       path: req.getUrl(),
       query: req.getQuery(),
       headers,
+      headerBytes,
       address: addressText(new Uint8Array(res.getRemoteAddress())),
     };
     res.onAborted(() => this.#abandon());
