@@ -8,7 +8,7 @@ const bin = (name) => join(ROOT, "node_modules/.bin", name);
 
 const STEPS = [
   ["types", bin("tsc"), ["-p", "."]],
-  ["lint and format", bin("biome"), ["ci", "--error-on-warnings", "."]],
+  ["lint and format", bin("biome"), ["ci", "--error-on-warnings", "--colors=off", "."]],
   ["promises", bin("oxlint"), ["--type-aware", "--deny-warnings", "src", "test", "bench", "docs"]],
   ["dead code", bin("knip"), []],
   ["generated files", process.execPath, ["--import", "tsx", "docs/generate.ts", "--check"]],

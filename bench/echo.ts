@@ -34,7 +34,13 @@ export const echo: Question = {
     through.press = (key) => follower.send(encodeValue({ cmd: "input", session, data: key, encoding: "utf8" }));
 
     const bare: Way = { press: () => undefined, heard: () => undefined };
-    const spec = { argv: ["/bin/sh", "-c", PROGRAM], env: { PATH: process.env["PATH"] ?? "" }, cwd: "/", cols: 120, rows: 40 };
+    const spec = {
+      argv: ["/bin/sh", "-c", PROGRAM],
+      env: { PATH: process.env["PATH"] ?? "" },
+      cwd: "/",
+      cols: 120,
+      rows: 40,
+    };
     const pty = spawnPty(spec, { data: (bytes) => bare.heard(bytes.toString("latin1")), exit: () => undefined });
     bare.press = (key) => pty.write(key);
 
@@ -46,7 +52,12 @@ export const echo: Question = {
         bareMs.push(...(await stretch(bare)));
         throughMs.push(...(await stretch(through)));
       }
-      const row = (name: string, ms: readonly number[]) => [name, num(median(ms)), num(quantile(ms, 0.95)), num(quantile(ms, 0.99))];
+      const row = (name: string, ms: readonly number[]) => [
+        name,
+        num(median(ms)),
+        num(quantile(ms, 0.95)),
+        num(quantile(ms, 0.99)),
+      ];
       const more = median(throughMs) - median(bareMs);
       return {
         columns: ["way", "median ms", "p95", "p99"],

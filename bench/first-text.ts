@@ -10,7 +10,7 @@ import { spawnPty } from "../src/agent/pty.ts";
 import { readSessionFile, sessionFile } from "../src/agent/status.ts";
 import { detectVersion, rowFor } from "../src/agent/versions.ts";
 import type { SessionId } from "../src/frame/frame.ts";
-import { claude, create, DEADLINE_MS, Follower, reach, send, world, type World } from "./box.ts";
+import { claude, create, DEADLINE_MS, Follower, reach, send, type World, world } from "./box.ts";
 import type { Question } from "./question.ts";
 import { median, num, quantile } from "./stats.ts";
 
@@ -71,7 +71,13 @@ export const firstText: Question = {
       );
       await pause(HOOK_MS);
     }
-    const row = (name: string, ms: readonly number[]) => [name, String(ms.length), num(median(ms)), num(quantile(ms, 0.95)), num(Math.max(...ms))];
+    const row = (name: string, ms: readonly number[]) => [
+      name,
+      String(ms.length),
+      num(median(ms)),
+      num(quantile(ms, 0.95)),
+      num(Math.max(...ms)),
+    ];
     return {
       columns: ["from → to", "n", "median ms", "p95", "most"],
       rows: [
@@ -188,7 +194,10 @@ class BareClaude implements AsyncDisposable {
     const hooks = { ...row, hooks: ["MessageDisplay", "Stop"] };
     const launch = await prepare(spec, hooks, "bench", claude(), (event) => `http://127.0.0.1:${port}/${event}`);
     bare.#gone = new Promise((gone) => {
-      bare.#pty = spawnPty({ ...launch, cwd: spec.workdir, cols: 120, rows: 40 }, { data: () => undefined, exit: () => gone() });
+      bare.#pty = spawnPty(
+        { ...launch, cwd: spec.workdir, cols: 120, rows: 40 },
+        { data: () => undefined, exit: () => gone() },
+      );
     });
     bare.#status = sessionFile(spec.configDir, bare.#pty?.pid ?? 0);
     return bare;

@@ -30,7 +30,12 @@ export const idle: Question = {
     const session = await create(inhabited.box);
     await send(inhabited.box, session, "hello");
     await reach(inhabited.box, session, "idle");
-    const names = ["node, only waiting", "bare uWebSockets.js", "cib serve, no session", "cib serve, one session at rest"];
+    const names = [
+      "node, only waiting",
+      "bare uWebSockets.js",
+      "cib serve, no session",
+      "cib serve, one session at rest",
+    ];
     const pids = [empty.pid, bare.pid, box.pid, inhabited.box.pid];
     await pause(SETTLE_MS);
     const watched = await watch(pids);

@@ -43,7 +43,8 @@ export const log: Question = {
   },
 };
 
-const body = (i: number) => ({ type: "text.delta", text: `${i} `.padEnd(70, "lorem ipsum "), message: "msg_0000000001" }) as const;
+const body = (i: number) =>
+  ({ type: "text.delta", text: `${i} `.padEnd(70, "lorem ipsum "), message: "msg_0000000001" }) as const;
 
 /** Counts calls on their way to the real disk. */
 function counting(): { disk: Disk; calls: { write: number; read: number; datasync: number } } {
@@ -70,7 +71,11 @@ async function writes(folder: string): Promise<{ rows: Row[]; figures: Record<st
   const rows: Row[] = [];
   const figures: Record<string, number> = {};
   let line = 0;
-  for (const [policy, frames] of [["off", 20_000], ["turn", 20_000], ["always", 2_000]] as const) {
+  for (const [policy, frames] of [
+    ["off", 20_000],
+    ["turn", 20_000],
+    ["always", 2_000],
+  ] as const) {
     const speeds: number[] = [];
     const bares: number[] = [];
     for (let round = 0; round < ROUNDS; round++) {
@@ -82,7 +87,11 @@ async function writes(folder: string): Promise<{ rows: Row[]; figures: Record<st
       if (round === 0) {
         const per = 1000 / frames;
         const name = `${policy}: for 1,000 frames`;
-        rows.push([`${name}, bytes written`, num(run.wchar * per, 0), `their own ${num(run.bytes * per, 0)}: ×${num(run.wchar / run.bytes)}`]);
+        rows.push([
+          `${name}, bytes written`,
+          num(run.wchar * per, 0),
+          `their own ${num(run.bytes * per, 0)}: ×${num(run.wchar / run.bytes)}`,
+        ]);
         rows.push([`${name}, bytes to the disk`, num(run.toDisk * per, 0), `×${num(run.toDisk / run.bytes)}`]);
         rows.push([`${name}, write calls and fdatasyncs`, num(run.writes * per), num(run.syncs * per)]);
         figures[`${policy}_amplification`] = run.wchar / run.bytes;
@@ -122,7 +131,8 @@ async function append(path: string, policy: FsyncPolicy, frames: number): Promis
   }
   const seconds = (performance.now() - from) / 1000;
   const after = io(process.pid);
-  for (let seq = 2; seq <= frames + 1; seq += 1000) for (const frame of log.page(seq, 1000)) bytes += frame.json().length + 1;
+  for (let seq = 2; seq <= frames + 1; seq += 1000)
+    for (const frame of log.page(seq, 1000)) bytes += frame.json().length + 1;
   await log.close();
   return {
     perSecond: frames / seconds,
@@ -178,7 +188,11 @@ async function reads(folder: string): Promise<{ rows: Row[]; figures: Record<str
       );
       seeking.readOut();
     }
-    rows.push([`${size} MB: seek, ms`, num(median(seeks)), `${num(calls.read / SEEKS, 1)} reads of ${num(last)} frames`]);
+    rows.push([
+      `${size} MB: seek, ms`,
+      num(median(seeks)),
+      `${num(calls.read / SEEKS, 1)} reads of ${num(last)} frames`,
+    ]);
     rmSync(join(path, "log.json"));
     const dirty = counting();
     let unclean: Log | undefined;
@@ -206,14 +220,15 @@ async function fill(folder: string, bytes: number): Promise<number> {
   // Larger frames than when writing: a gigabyte is to come about in seconds.
   const text = "lorem ipsum ".repeat(80);
   const line = 1100;
+  log.append({ type: "text.delta", text });
+  await log.sync();
   for (let written = 0; written < bytes; written += 500 * line) {
     for (let n = 0; n < 500; n++) log.append({ type: "text.delta", text });
     log.flush();
     await turn();
   }
-  const { last } = log;
   await log.close();
-  return last;
+  return log.last;
 }
 
 function replay(folder: string): { own: number; cat: number } {
@@ -224,7 +239,8 @@ function replay(folder: string): { own: number; cat: number } {
     const cursor = log.cursor(1);
     let bytes = 0;
     const ms = timed(() => {
-      for (let frame = log.take(cursor); frame !== undefined; frame = log.take(cursor)) bytes += frame.json().length + 1;
+      for (let frame = log.take(cursor); frame !== undefined; frame = log.take(cursor))
+        bytes += frame.json().length + 1;
     });
     log.readOut();
     own.push(bytes / MB / (ms / 1000));

@@ -21,7 +21,9 @@ const QUESTIONS: readonly Question[] = [bundle, start, idle, clients, firstText,
 const { values, positionals } = parseArgs({ allowPositionals: true, options: { check: { type: "boolean" } } });
 const unknown = positionals.filter((name) => !QUESTIONS.some((question) => question.name === name));
 if (unknown.length > 0) {
-  process.stderr.write(`bench: no question ${unknown.join(", ")}; there are ${QUESTIONS.map((q) => q.name).join(", ")}\n`);
+  process.stderr.write(
+    `bench: no question ${unknown.join(", ")}; there are ${QUESTIONS.map((q) => q.name).join(", ")}\n`,
+  );
   process.exit(2);
 }
 const asked = positionals.length === 0 ? QUESTIONS : QUESTIONS.filter(({ name }) => positionals.includes(name));
@@ -46,7 +48,10 @@ const figures = Object.fromEntries(
 const machine = `${availableParallelism()} cores, ${process.arch}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`;
 const date = new Date().toISOString().slice(0, 10);
 const over = exceeded(figures, limits);
-writeFileSync(`${ROOT}/bench/last.json`, `${JSON.stringify({ date, commit: commit(), machine, figures, over, answers }, null, 2)}\n`);
+writeFileSync(
+  `${ROOT}/bench/last.json`,
+  `${JSON.stringify({ date, commit: commit(), machine, figures, over, answers }, null, 2)}\n`,
+);
 if (asked.length === QUESTIONS.length) writeFileSync(`${ROOT}/bench/last.md`, report());
 
 for (const line of over) process.stderr.write(`bench: over budget: ${line}\n`);
@@ -55,7 +60,13 @@ process.exit(values.check === true && over.length > 0 ? 1 : 0);
 function report(): string {
   const budget = Object.entries(limits).map(([name, { max, unit }]) => {
     const value = figures[name];
-    return [name, value === undefined ? "" : String(value), String(max), unit, over.some((line) => line.startsWith(`${name}:`)) ? "over" : "kept"];
+    return [
+      name,
+      value === undefined ? "" : String(value),
+      String(max),
+      unit,
+      over.some((line) => line.startsWith(`${name}:`)) ? "over" : "kept",
+    ];
   });
   const head = `# Benchmarks, last full run\n\n\`npm run bench\`, ${date}, commit ${commit()}: ${machine}, a virtual machine shared with other work.`;
   return `${[head, table(["figure", "measured", "limit", "unit", "budget"], budget), ...pages].join("\n\n")}\n`;

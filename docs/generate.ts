@@ -3,29 +3,25 @@ import { existsSync, mkdirSync, readFileSync, realpathSync, writeFileSync } from
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ERRORS } from "../src/errors.ts";
+import { openapi } from "../src/transport/http/openapi.ts";
 import { cddl } from "./cddl.ts";
 import { header } from "./header.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
-const OPENAPI_SOURCE = new URL("../src/transport/http/openapi.ts", import.meta.url);
 
 /** Every generated file by its path in the repository, with its whole text. */
-export async function generated(): Promise<ReadonlyMap<string, string>> {
-  const files = new Map([
+function generated(): ReadonlyMap<string, string> {
+  return new Map([
     ["docs/frames.cddl", cddl()],
     ["mcu/include/cib_frames.h", header()],
     ["docs/ERRORS.md", errors()],
+    ["docs/openapi.json", `${JSON.stringify(openapi(), undefined, 2)}\n`],
   ]);
-  if (existsSync(OPENAPI_SOURCE)) {
-    const { openapi } = (await import(OPENAPI_SOURCE.href)) as { openapi(): unknown };
-    files.set("docs/openapi.json", `${JSON.stringify(openapi(), undefined, 2)}\n`);
-  }
-  return files;
 }
 
 /** The paths whose text on disk is not what the sources say. */
-export async function stale(): Promise<string[]> {
-  const files = await generated();
+export function stale(): string[] {
+  const files = generated();
   return [...files.keys()].filter((path) => {
     const file = join(ROOT, path);
     return !existsSync(file) || readFileSync(file, "utf8") !== files.get(path);
@@ -52,14 +48,14 @@ ${rows.join("\n")}
 `;
 }
 
-async function main(check: boolean): Promise<void> {
-  const old = await stale();
+function main(check: boolean): void {
+  const old = stale();
   if (check && old.length > 0) {
     process.stderr.write(`stale: ${old.join(", ")}; run npm run generate\n`);
     process.exitCode = 1;
   }
   if (check) return;
-  const files = await generated();
+  const files = generated();
   for (const path of old) {
     mkdirSync(dirname(join(ROOT, path)), { recursive: true });
     writeFileSync(join(ROOT, path), files.get(path) ?? "");
@@ -68,5 +64,5 @@ async function main(check: boolean): Promise<void> {
 }
 
 if (process.argv[1] !== undefined && realpathSync(process.argv[1]) === fileURLToPath(import.meta.url)) {
-  await main(process.argv.includes("--check"));
+  main(process.argv.includes("--check"));
 }

@@ -18,6 +18,14 @@ export function needs(
   return { skip: line };
 }
 
+/** The options of a test whose daemon must be able to change its uid. */
+export function needsRoot(env: Readonly<Record<string, string | undefined>> = process.env): { skip: string | false } {
+  if (process.getuid?.() === 0) return { skip: false };
+  const line = "needs root: run it with sudo";
+  if (env["CIB_REQUIRE_ALL"] === "1") throw new Error(`nothing may be skipped here (CIB_REQUIRE_ALL=1), but this ${line}`);
+  return { skip: line };
+}
+
 function onPath(command: string, path: string): boolean {
   return path.split(delimiter).some((folder) => {
     try {

@@ -1,6 +1,6 @@
 /** Command of one session: argv, an environment built from nothing, and the configuration that keeps every first-run dialog away. */
 import { chmod, chown, mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { join } from "node:path";
+import { dirname, join } from "node:path";
 import type { AgentSpec } from "./agent.ts";
 import type { VersionRow } from "./versions.ts";
 
@@ -135,7 +135,8 @@ async function seedConfig(spec: AgentSpec): Promise<void> {
 
 async function privateFolder(path: string, user: AgentSpec["user"]): Promise<void> {
   const made = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (made !== undefined && user !== undefined) await chown(path, user.uid, user.gid);
+  if (made === undefined || user === undefined) return;
+  for (let at = path; at.length >= made.length; at = dirname(at)) await chown(at, user.uid, user.gid);
 }
 
 /** 0600, by rename: another session of the same configuration may be reading it. */

@@ -17,27 +17,27 @@ export class LineCutter {
   #skipping = false;
   /** Offset behind the last newline seen. */
   offset: number;
-  skipped = 0;
 
   constructor(offset: number) {
     this.offset = offset;
   }
 
-  /** `line` is called with each whole line, without its newline. */
-  push(bytes: Buffer, line: (text: string, end: number) => void): void {
+  /** `line` is called with each whole line, without its newline; `skipped` with the length of each that was too long. */
+  push(bytes: Buffer, line: (text: string) => void, skipped: (bytes: number) => void): void {
     let from = 0;
     for (;;) {
       const at = bytes.indexOf(NEWLINE, from);
       if (at < 0) break;
       this.#keep(bytes.subarray(from, at));
-      this.offset += this.#held + 1;
-      if (this.#skipping) this.skipped++;
+      const length = this.#held;
       const text = this.#skipping ? undefined : Buffer.concat(this.#parts).toString("utf8");
+      this.offset += length + 1;
       this.#parts = [];
       this.#held = 0;
       this.#skipping = false;
       from = at + 1;
-      if (text !== undefined && text.trim() !== "") line(text, this.offset);
+      if (text === undefined) skipped(length);
+      else if (text.trim() !== "") line(text);
     }
     // A copy: the caller reads into the same buffer again.
     this.#keep(Buffer.from(bytes.subarray(from)));
@@ -57,25 +57,23 @@ export class Tail {
   readonly file: string;
   readonly #cutter: LineCutter;
   readonly #line: (text: string) => void;
+  readonly #skipped: (bytes: number) => void;
   #read: number;
   #buffer: Buffer | undefined;
   #running: Promise<void> | undefined;
   #again = false;
 
-  constructor(file: string, offset: number, line: (text: string) => void) {
+  constructor(file: string, offset: number, line: (text: string) => void, skipped: (bytes: number) => void = () => undefined) {
     this.file = file;
     this.#cutter = new LineCutter(offset);
     this.#read = offset;
     this.#line = line;
+    this.#skipped = skipped;
   }
 
   /** Every line before it has been handed over. */
   get offset(): number {
     return this.#cutter.offset;
-  }
-
-  get skipped(): number {
-    return this.#cutter.skipped;
   }
 
   /** Reads to the present end of the file; a missing file has none. Calls during a read are answered by one more. */
@@ -112,7 +110,7 @@ export class Tail {
         const { bytesRead } = await handle.read(this.#buffer, 0, CHUNK_BYTES, this.#read);
         if (bytesRead === 0) return;
         this.#read += bytesRead;
-        this.#cutter.push(this.#buffer.subarray(0, bytesRead), this.#line);
+        this.#cutter.push(this.#buffer.subarray(0, bytesRead), this.#line, this.#skipped);
       }
     } finally {
       await handle.close();

@@ -1,9 +1,12 @@
 /** Prompts: whether a transcript line, or a hook, shows a given text as something the user said. */
 import { at, type Json, list, text, words } from "./json.ts";
 
-/** Claude turns tabs into spaces, trims ends and unifies line ends: only the words count. */
+/** Claude turns tabs into spaces, trims ends, unifies line ends, and 2.1.330 marks long pastes: only the words count. */
 export function normal(prompt: string): string {
-  return prompt.replace(/\s+/gu, " ").trim();
+  return prompt
+    .replace(/<\/?pasted_content id="[^"]*">/g, " ")
+    .replace(/\s+/gu, " ")
+    .trim();
 }
 
 /** What a transcript line shows as said by the user: a prompt, a `/command`, a `!command`, a queued text; else undefined. */
@@ -15,16 +18,14 @@ export function promptOf(line: Json): string | undefined {
   const content = at(line["message"], "content");
   if (list(content).some((block) => block["type"] === "tool_result")) return undefined;
   const said = words(content);
+  if (said.trimStart().startsWith("<pasted_content ")) return said;
   if (said.startsWith("<")) return commandOf(said) ?? bangOf(said) ?? (isEcho(said) ? undefined : said);
   return said === "" || said.startsWith("[Request interrupted by user") ? undefined : said;
 }
 
 /** Whether `said` (from `promptOf` or UserPromptSubmit) is the prompt `wanted`. */
 export function isPrompt(said: string, wanted: string): boolean {
-  const [have, want] = [normal(said), normal(wanted)];
-  if (have === want) return true;
-  // Claude resolves aliases: /cost becomes /usage. Only the same arguments can be asked for.
-  return false;
+  return normal(said) === normal(wanted);
 }
 
 function commandOf(said: string): string | undefined {

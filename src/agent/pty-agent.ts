@@ -8,7 +8,7 @@ import { type Json, object, text } from "./json.ts";
 import { endTree, sessionMarker } from "./process-tree.ts";
 import { promptOf } from "./prompts.ts";
 import { type Pty, spawnPty } from "./pty.ts";
-import { readSessionFile, readTitle, sessionFile, TitleScanner } from "./status.ts";
+import { type ClaudeState, readSessionFile, readTitle, sessionFile, TitleScanner } from "./status.ts";
 import { sizeOf, Transcript } from "./transcript.ts";
 import { deadline, type Source, type State, translate } from "./translate.ts";
 import { type Desk, emptyBox, Submission, typeText } from "./typist.ts";
@@ -87,7 +87,11 @@ export class PtyAgent implements Agent {
     });
     const since = spec.start === "new" ? 0 : this.#now();
     const projects = join(spec.configDir, "projects");
-    this.#transcript = new Transcript(projects, start.from, since, (line, agent) => this.#line(line, agent), this.#fault);
+    this.#transcript = new Transcript(projects, start.from, since, {
+      line: (line, agent) => this.#line(line, agent),
+      skipped: (bytes) => this.#feed({ src: "skipped", at: this.#now(), bytes }),
+      fault: this.#fault,
+    });
     this.#pty = spawnPty(
       { ...start.launch, cwd: spec.workdir, cols: spec.cols, rows: spec.rows, ...(spec.user === undefined ? {} : { user: spec.user }) },
       {
@@ -221,10 +225,10 @@ export class PtyAgent implements Agent {
     if (!title.text.startsWith("Claude Code")) this.#feed({ src: "title", at: this.#now(), title: title.text });
   }
 
-  #setState(state: "idle" | "busy" | "waiting"): void {
+  #setState(state: ClaudeState, since?: number): void {
     if (state === this.#state.claude) return;
     if (state !== "idle") this.#submission?.effect();
-    this.#feed({ src: "state", at: this.#now(), state });
+    this.#feed({ src: "state", at: this.#now(), state, ...(since === undefined ? {} : { since }) });
   }
 
   /** Looks at every file that Claude may have changed. Calls during a look are answered by the next. */
@@ -251,7 +255,7 @@ export class PtyAgent implements Agent {
     const file = await readSessionFile(sessionFile(this.#spec.configDir, this.pid));
     if (file?.state === undefined || this.#exit !== undefined) return;
     this.#fileState = true;
-    this.#setState(file.state);
+    this.#setState(file.state, file.since);
   }
 
   /** SessionStart leaves files: http hooks are skipped for it. */

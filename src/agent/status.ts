@@ -52,7 +52,8 @@ export class TitleScanner {
 /** sessions/<pid>.json, as far as it is of use. Other files in that folder may hold secrets and are never opened. */
 export interface SessionFile {
   readonly state?: ClaudeState;
-  readonly conversation?: string;
+  /** When it changed to that, ms since 1970. */
+  readonly since?: number;
 }
 
 const STATES: Readonly<Record<string, ClaudeState>> = { idle: "idle", busy: "busy", waiting: "waiting" };
@@ -64,11 +65,11 @@ export function sessionFile(configDir: string, pid: number): string {
 /** Reads the file; undefined while it is missing or half written. */
 export async function readSessionFile(path: string): Promise<SessionFile | undefined> {
   try {
-    const raw = JSON.parse(await readFile(path, "utf8")) as { status?: unknown; sessionId?: unknown };
+    const raw = JSON.parse(await readFile(path, "utf8")) as { status?: unknown; statusUpdatedAt?: unknown };
     const state = typeof raw.status === "string" ? STATES[raw.status] : undefined;
     return {
       ...(state === undefined ? {} : { state }),
-      ...(typeof raw.sessionId === "string" ? { conversation: raw.sessionId } : {}),
+      ...(typeof raw.statusUpdatedAt === "number" ? { since: raw.statusUpdatedAt } : {}),
     };
   } catch {
     return undefined;

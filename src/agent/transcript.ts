@@ -7,8 +7,14 @@ import { Tail } from "./lines.ts";
 import { isPrompt, promptOf } from "./prompts.ts";
 import { FolderWatch } from "./watch.ts";
 
-/** Called with each whole line; `agent` is the subagent whose file it stands in. */
-export type LineListener = (line: Json, agent: string | undefined) => void;
+export interface TranscriptListener {
+  /** Each whole line; `agent` is the subagent whose file it stands in. */
+  line(line: Json, agent: string | undefined): void;
+  /** A line of so many bytes, longer than MAX_LINE_BYTES, was passed over. */
+  skipped(bytes: number): void;
+  /** A file could not be read. */
+  fault(what: unknown): void;
+}
 
 /** A subagent's id is part of a file name. */
 const AGENT_ID = /^[\w-]{1,64}$/;
@@ -16,21 +22,18 @@ const AGENT_ID = /^[\w-]{1,64}$/;
 /** What a session still has to read, and where Claude writes it. */
 export class Transcript implements Disposable {
   readonly #root: string;
-  readonly #listener: LineListener;
-  readonly #fault: (fault: unknown) => void;
+  readonly #on: TranscriptListener;
   readonly #agents = new Map<string, Tail>();
   #main: Tail;
   #watches: FolderWatch[] = [];
   /** Lines older than this in a file read from its start are history: a fork copies them. */
   #since: number;
   #turning: Promise<void> = Promise.resolve();
-  #skipped = 0;
 
   /** `root` is the projects folder of the configuration: nothing outside it is ever read. */
-  constructor(root: string, from: Position, since: number, listener: LineListener, fault: (fault: unknown) => void) {
+  constructor(root: string, from: Position, since: number, on: TranscriptListener) {
     this.#root = resolve(root);
-    this.#listener = listener;
-    this.#fault = fault;
+    this.#on = on;
     this.#since = since;
     this.#main = this.#tail(from.file, from.offset, undefined);
     this.#watch();
@@ -41,17 +44,11 @@ export class Transcript implements Disposable {
     return { file: this.#main.file, offset: this.#main.offset };
   }
 
-  /** Lines passed over because they were longer than MAX_LINE_BYTES. */
-  get skipped(): number {
-    return this.#skipped + this.#main.skipped;
-  }
-
   /** Claude goes on in another file: reads the rest of the old one, and of the new one nothing yet. A file outside the folder is refused. */
   follow(file: string, offset: number): Promise<void> {
     if (!this.#inside(file) || file === this.#main.file) return Promise.resolve();
     this.#turning = this.#turning.then(async () => {
       await this.#main.drain();
-      this.#skipped += this.#main.skipped;
       this.#main = this.#tail(file, offset, undefined);
       this.#agents.clear();
       this.#watch();
@@ -82,10 +79,15 @@ export class Transcript implements Disposable {
 
   #tail(file: string, offset: number, agent: string | undefined): Tail {
     const since = offset === 0 ? this.#since : 0;
-    return new Tail(file, offset, (raw) => {
-      const line = parseLine(raw);
-      if (line !== undefined && !isHistory(line, since)) this.#listener(line, agent);
-    });
+    return new Tail(
+      file,
+      offset,
+      (raw) => {
+        const line = parseLine(raw);
+        if (line !== undefined && !isHistory(line, since)) this.#on.line(line, agent);
+      },
+      (bytes) => this.#on.skipped(bytes),
+    );
   }
 
   #inside(file: string): boolean {
@@ -98,7 +100,7 @@ export class Transcript implements Disposable {
     this.#watches = [...new Set(tails.map((tail) => dirname(tail.file)))].map(
       (folder) =>
         new FolderWatch(folder, (name) => {
-          if (tails.some((tail) => basename(tail.file) === name)) this.drain().catch(this.#fault);
+          if (tails.some((tail) => basename(tail.file) === name)) this.drain().catch((what: unknown) => this.#on.fault(what));
         }),
     );
   }

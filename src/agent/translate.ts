@@ -15,8 +15,11 @@ import type { VersionRow } from "./versions.ts";
 export type Source = { readonly at: number } & (
   | { readonly src: "hook"; readonly event: string; readonly body: Json }
   | { readonly src: "line"; readonly line: Json; readonly agent?: string }
-  | { readonly src: "state"; readonly state: ClaudeState }
+  /** `since`: when Claude entered it, where it says so. */
+  | { readonly src: "state"; readonly state: ClaudeState; readonly since?: number }
   | { readonly src: "title"; readonly title: string }
+  /** A line of this many bytes was too long to read. */
+  | { readonly src: "skipped"; readonly bytes: number }
   /** We sent Esc. */
   | { readonly src: "esc" }
   /** `deadline(state)` has come. */
@@ -32,6 +35,8 @@ const HOLD_MS = 300;
 const BATCH_MS = 600;
 /** After Stop the transcript is complete within 200 ms on a desktop; a loaded Raspberry Pi may take ten times that. */
 const SETTLE_MS = 2_000;
+/** 2.1.112 draws an 84 KB reply for 22 s before it writes it: while Claude is not idle, Stop alone ends nothing before this. */
+const DRAWING_MS = 120_000;
 /** Idle without Stop is an interrupt; its mark, if any, follows within 190 ms. */
 const MARK_MS = 700;
 
@@ -42,12 +47,15 @@ interface Tool {
   readonly since: number;
   started: boolean;
   done: boolean;
-  /** Frames that wait for the start, and until when. */
-  held: FrameBody[];
+  /** What waits for the start, and until when. */
+  held: Emission[];
   until: number;
   /** PostToolBatch's word for the result. */
   fallback?: unknown;
 }
+
+/** Frames to come: made when their time has come, so that a list is the list of then. */
+type Emission = (out: FrameBody[]) => void;
 
 interface Counts {
   readonly input: number;
@@ -58,7 +66,7 @@ interface Counts {
 
 interface Turn {
   readonly since: number;
-  ending?: { readonly reason: string; readonly until: number; readonly firm: boolean };
+  ending?: { readonly reason: string; readonly since: number; readonly until: number; readonly firm: boolean };
 }
 
 /** Everything the translation remembers; made by `newState`, changed by `translate` alone. */
@@ -74,6 +82,9 @@ export interface State {
   readonly tools: Map<string, Tool>;
   readonly asks: Asks;
   readonly tasks: Tasks;
+  shownTasks: string;
+  /** When a question was last settled: a state from before it is stale. */
+  settledAt: number;
   readonly usage: Map<string, Counts>;
   readonly seen: { thinking: ReadonlySet<string>; usage: ReadonlySet<string> };
   /** Hooks of the next turn, while the transcript still completes this one. */
@@ -95,6 +106,8 @@ export function newState(row: VersionRow, thinking: boolean): State {
     tools: new Map(),
     asks: newAsks(),
     tasks: new Map(),
+    shownTasks: "[]",
+    settledAt: 0,
     usage: new Map(),
     seen: { thinking: new Set(), usage: new Set() },
     waiting: [],
@@ -138,8 +151,9 @@ function step(state: State, source: Source, out: FrameBody[]): void {
   }
   if (source.src === "hook") onHook(state, source.event, source.body, source.at, out);
   else if (source.src === "line") onLine(state, source.line, source.agent, source.at, out);
-  else if (source.src === "state") onState(state, source.state, source.at, out);
+  else if (source.src === "state") onState(state, source.state, source.since ?? source.at, source.at, out);
   else if (source.src === "title") meta(state, { title: source.title }, out);
+  else if (source.src === "skipped") out.push({ type: "error", code: "line_skipped", message: `a transcript line of ${source.bytes} bytes was passed over` });
   else if (source.src === "esc") state.escaped = true;
   else if (source.src === "tick") onTick(state, source.at, out);
   else if (source.src === "caught-up") onCaughtUp(state, source.at, out);
@@ -174,7 +188,7 @@ function onHook(state: State, event: string, body: Json, now: number, out: Frame
     const error = body["is_interrupt"] === true ? "interrupted" : (text(body["error"]) ?? "failed");
     result(state, text(body["tool_use_id"]), { error, duration: count(body["duration_ms"]) }, now, out);
   } else if (event === "PostToolBatch") onBatch(state, body, agent, now);
-  else if (event === "Stop" && agent === undefined) end(state, "end_turn", now + SETTLE_MS, true);
+  else if (event === "Stop" && agent === undefined) end(state, "end_turn", now, SETTLE_MS, true);
   else if (event === "StopFailure" && agent === undefined) onFailure(state, body, now, out);
 }
 
@@ -194,9 +208,9 @@ function onSessionStart(state: State, body: Json, out: FrameBody[]): void {
   if (conversation !== undefined) change["claude_session"] = conversation;
   if (model !== undefined) change["model"] = model;
   meta(state, change, out);
-  if (body["source"] !== "clear" || state.tasks.size === 0) return;
+  if (body["source"] !== "clear") return;
   state.tasks.clear();
-  out.push({ type: "todo.update", items: [] });
+  showTasks(state, out);
 }
 
 function onDisplay(state: State, body: Json, out: FrameBody[]): void {
@@ -245,7 +259,7 @@ function onPermission(state: State, body: Json, agent: string | undefined, now: 
 
 /** Questions follow the start of their tool; the state follows the questions. */
 function ask(state: State, id: string, frames: readonly FrameBody[], now: number, out: FrameBody[]): void {
-  emit(state, id, frames, out);
+  emit(state, id, (to) => to.push(...frames), out);
   showStatus(state, now, out);
 }
 
@@ -262,7 +276,7 @@ function onBatch(state: State, body: Json, agent: string | undefined, now: numbe
 function onFailure(state: State, body: Json, now: number, out: FrameBody[]): void {
   const code = text(body["error"]) ?? "unknown";
   out.push({ type: "error", code, message: text(body["last_assistant_message"]) ?? text(body["error_details"]) ?? code });
-  end(state, `error:${code}`, now + SETTLE_MS, true);
+  end(state, `error:${code}`, now, SETTLE_MS, true);
 }
 
 // Transcript lines
@@ -312,7 +326,7 @@ function onApiErrorLine(state: State, message: Json, now: number, out: FrameBody
   if (ending?.firm) finish(state, ending.reason, now, out);
   else if (state.turn !== undefined) {
     if (state.catchingUp) out.push({ type: "error", code: "unknown", message: words(message["content"]) });
-    end(state, "error:unknown", now + MARK_MS, false);
+    end(state, "error:unknown", now, MARK_MS, false);
   }
 }
 
@@ -338,11 +352,14 @@ function onUser(state: State, line: Json, agent: string | undefined, now: number
   else if (said.startsWith("<bash-stdout>") && !state.row.bangAnswers) commandDone(state, out);
 }
 
+/** Both versions of the words for a tool that a person turned down begin like this. */
+const REJECTED = "The user doesn't want to proceed with this tool use";
+
 function onToolResult(state: State, line: Json, block: Json, now: number, out: FrameBody[]): void {
   const id = text(block["tool_use_id"]);
   const said = words(block["content"]);
   if (block["is_error"] === true) {
-    const rejected = line["toolUseResult"] === "User rejected tool use";
+    const rejected = said.startsWith(REJECTED);
     const asked = id !== undefined && state.asks.has(id);
     const cut = said.includes("[Request interrupted by user") || (rejected && (state.escaped || !asked));
     result(state, id, { error: cut ? "interrupted" : unwrapped(said), rejected }, now, out);
@@ -382,15 +399,23 @@ function start(state: State, id: string, now: number, out: FrameBody[]): void {
   out.push({ type: "tool.use.start", id, tool: tool.tool, input: tool.input, ...by(tool.agent) });
   const held = tool.held;
   tool.held = [];
-  out.push(...held);
+  for (const emission of held) emission(out);
   showStatus(state, now, out);
 }
 
-/** Frames about a tool come after its start. */
-function emit(state: State, id: string, frames: readonly FrameBody[], out: FrameBody[]): void {
+/** What there is to say about a tool comes after its start. */
+function emit(state: State, id: string, emission: Emission, out: FrameBody[]): void {
   const tool = state.tools.get(id);
-  if (tool === undefined || tool.started) out.push(...frames);
-  else tool.held.push(...frames);
+  if (tool === undefined || tool.started) emission(out);
+  else tool.held.push(emission);
+}
+
+function showTasks(state: State, out: FrameBody[]): void {
+  const items = [...state.tasks.values()];
+  const shown = JSON.stringify(items);
+  if (shown === state.shownTasks) return;
+  state.shownTasks = shown;
+  out.push({ type: "todo.update", items });
 }
 
 interface Outcome {
@@ -407,8 +432,9 @@ function result(state: State, id: string | undefined, outcome: Outcome, now: num
   const tool = id === undefined ? undefined : state.tools.get(id);
   if (id === undefined || tool === undefined || tool.done) return;
   tool.done = true;
-  const frames: FrameBody[] = [...settleAsk(state.asks, id, outcome, settledBy(state))];
-  frames.push({
+  const settled = settleAsk(state.asks, id, outcome, settledBy(state));
+  if (settled.length > 0) state.settledAt = now;
+  const closed: FrameBody = {
     type: "tool.use.result",
     id,
     tool: tool.tool,
@@ -416,23 +442,30 @@ function result(state: State, id: string | undefined, outcome: Outcome, now: num
     ...(outcome.error === undefined ? {} : { error: outcome.error }),
     duration_ms: outcome.duration ?? Math.max(0, now - tool.since),
     ...by(tool.agent),
-  });
-  if (outcome.error === undefined && applyTool(state.tasks, tool.tool, tool.input ?? outcome.input, outcome.output, tool.agent)) {
-    frames.push({ type: "todo.update", items: [...state.tasks.values()] });
-  }
-  emit(state, id, frames, out);
+  };
+  if (outcome.error === undefined) applyTool(state.tasks, tool.tool, tool.input ?? outcome.input, outcome.output, tool.agent);
+  emit(
+    state,
+    id,
+    (to) => {
+      to.push(...settled, closed);
+      showTasks(state, to);
+    },
+    out,
+  );
   showStatus(state, now, out);
 }
 
 // State and turns
 
-function onState(state: State, claude: ClaudeState, now: number, out: FrameBody[]): void {
+function onState(state: State, claude: ClaudeState, since: number, now: number, out: FrameBody[]): void {
   const before = state.claude;
+  if (claude === "waiting" && since < state.settledAt) return;
   // Without a status file a waiting dialog looks idle in the title.
   const is = claude === "idle" && !state.row.statusFile && waitsForPerson(state.asks) ? "waiting" : claude;
   state.claude = is;
   if (is === "busy" && before === "waiting") for (const open of state.asks.values()) open.passed = true;
-  if (is === "idle" && state.turn !== undefined) end(state, "interrupted", now + MARK_MS, false);
+  if (is === "idle" && state.turn !== undefined) end(state, "interrupted", now, MARK_MS, false);
   else if (is === "busy" && state.turn?.ending?.firm === false) delete state.turn.ending;
   if (is !== "idle" || state.turn === undefined) showStatus(state, now, out);
 }
@@ -449,10 +482,10 @@ function begin(state: State, now: number, out: FrameBody[]): void {
 }
 
 /** `firm`: Claude said so itself; else it is what "idle" lets us conclude. */
-function end(state: State, reason: string, until: number, firm: boolean): void {
+function end(state: State, reason: string, now: number, wait: number, firm: boolean): void {
   if (state.turn === undefined) return;
   if (state.turn.ending?.firm && !firm) return;
-  state.turn.ending = { reason, until, firm };
+  state.turn.ending = { reason, since: now, until: now + wait, firm };
 }
 
 function finish(state: State, reason: string, now: number, out: FrameBody[]): void {
@@ -496,7 +529,10 @@ function onTick(state: State, now: number, out: FrameBody[]): void {
     if (tool.fallback !== undefined) closeByBatch(state, id, tool, now, out);
   }
   const ending = state.turn?.ending;
-  if (ending !== undefined && ending.until <= now) finish(state, ending.reason, now, out);
+  if (ending === undefined || ending.until > now) return;
+  const drawing = ending.firm && state.claude === "busy" && now - ending.since < DRAWING_MS;
+  if (drawing && state.turn !== undefined) state.turn.ending = { ...ending, until: now + SETTLE_MS };
+  else finish(state, ending.reason, now, out);
 }
 
 function onCaughtUp(state: State, now: number, out: FrameBody[]): void {

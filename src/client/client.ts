@@ -1,7 +1,8 @@
 /** Client: the reference client. Commands with their replies and sessions to follow, over one WebSocket that comes back by itself. */
-import { type Command, Connection, type Format, type Message, type Timers } from "./connection.ts";
-import { CibError, type ErrorCode, ERRORS } from "../errors.ts";
+
+import { CibError, ERRORS, type ErrorCode } from "../errors.ts";
 import type { Frame, PtyFrame, SessionId } from "../frame/frame.ts";
+import { type Command, Connection, type Format, type Message, type Timers } from "./connection.ts";
 import { Feed, type FeedOptions, type VerdictMark } from "./feed.ts";
 import type { SocketClass } from "./socket.ts";
 
@@ -67,10 +68,17 @@ class SocketClient implements Client {
 
   constructor(options: ClientOptions) {
     const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: SocketClass }).WebSocket;
-    if (WebSocket === undefined) throw new TypeError("WebSocket: this runtime has none; pass NodeSocket (client/node-socket.ts)");
+    if (WebSocket === undefined)
+      throw new TypeError("WebSocket: this runtime has none; pass NodeSocket (client/node-socket.ts)");
     this.#onState = options.onState;
     this.#connection = new Connection(
-      { url: options.url, token: options.token, format: options.format ?? "json", WebSocket, timers: options.timers ?? TIMERS },
+      {
+        url: options.url,
+        token: options.token,
+        format: options.format ?? "json",
+        WebSocket,
+        timers: options.timers ?? TIMERS,
+      },
       {
         opened: () => this.#opened(),
         message: (message) => this.#message(message),
@@ -178,7 +186,8 @@ class SocketClient implements Client {
     }
     for (const feed of this.#feeds.values()) feed.lost();
     for (const owed of [...this.#owed.values()]) {
-      if (owed.sent && !owed.repeatable) owed.reject(new ConnectionLost(`${owed.command.cmd}: the connection was lost before the reply`));
+      if (owed.sent && !owed.repeatable)
+        owed.reject(new ConnectionLost(`${owed.command.cmd}: the connection was lost before the reply`));
     }
   }
 
@@ -201,7 +210,9 @@ const TIMERS: Timers = {
 };
 
 function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(ID_BYTES)), (byte) => byte.toString(16).padStart(2, "0")).join("");
+  return Array.from(crypto.getRandomValues(new Uint8Array(ID_BYTES)), (byte) =>
+    byte.toString(16).padStart(2, "0"),
+  ).join("");
 }
 
 /** An error body from the wire; a code of a later version counts as `internal`. */

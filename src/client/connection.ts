@@ -1,5 +1,5 @@
 /** Connection: one WebSocket to a box, kept alive: commands with their replies, frames to whoever follows their session. */
-import { CibError, type ErrorCode, ERRORS } from "../errors.ts";
+import { CibError, ERRORS, type ErrorCode } from "../errors.ts";
 import { decodeValue, encodeValue, frameOf } from "../frame/codec.ts";
 import type { Frame, PtyFrame } from "../frame/frame.ts";
 import type { SocketClass, SocketLike } from "./socket.ts";
@@ -81,7 +81,10 @@ export class Connection {
 
   #dial(): void {
     const { url, token, format, WebSocket } = this.#options;
-    const socket = new WebSocket(`${url.replace(/^http/, "ws").replace(/\/$/, "")}/ws`, [`cib.v1.${format}`, `bearer.${token}`]);
+    const socket = new WebSocket(`${url.replace(/^http/, "ws").replace(/\/$/, "")}/ws`, [
+      `cib.v1.${format}`,
+      `bearer.${token}`,
+    ]);
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     socket.onopen = () => {

@@ -131,7 +131,15 @@ export class Feed implements AsyncIterable<Item> {
     this.#state = "on";
     this.#epoch = mark.epoch;
     this.#next = mark.from;
-    this.#put({ type: "verdict", session: mark.session, epoch: mark.epoch, first: mark.first, last: mark.last, from: mark.from, verdict: mark.verdict });
+    this.#put({
+      type: "verdict",
+      session: mark.session,
+      epoch: mark.epoch,
+      first: mark.first,
+      last: mark.last,
+      from: mark.from,
+      verdict: mark.verdict,
+    });
   }
 
   frame(frame: Frame | PtyFrame): void {

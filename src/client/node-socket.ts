@@ -1,6 +1,6 @@
 /** Node socket: a small WebSocket client (RFC 6455) for Node 20, which has none of its own, and for certificates of one's own. */
 import { createHash, randomBytes } from "node:crypto";
-import { type IncomingMessage, request as httpRequest } from "node:http";
+import { request as httpRequest, type IncomingMessage } from "node:http";
 import { request as httpsRequest } from "node:https";
 import type { Socket as NetSocket } from "node:net";
 import type { SocketLike } from "./socket.ts";
@@ -67,7 +67,9 @@ export class NodeSocket implements SocketLike {
     request.on("error", (error) => this.#end(ABNORMAL, error.message));
     request.on("response", (response) => this.#refused(response));
     request.on("upgrade", (response, socket, head) => {
-      const accept = createHash("sha1").update(key + ACCEPT_GUID).digest("base64");
+      const accept = createHash("sha1")
+        .update(key + ACCEPT_GUID)
+        .digest("base64");
       if (response.headers["sec-websocket-accept"] !== accept) {
         socket.destroy();
         this.#end(PROTOCOL_ERROR, "wrong sec-websocket-accept");
@@ -145,7 +147,8 @@ export class NodeSocket implements SocketLike {
     this.#received = Buffer.concat([this.#received, ...this.#chunks]);
     this.#chunks = [];
     this.#waiting = 0;
-    for (let used = this.#next(); used > 0 && !this.#closed; used = this.#next()) this.#received = this.#received.subarray(used);
+    for (let used = this.#next(); used > 0 && !this.#closed; used = this.#next())
+      this.#received = this.#received.subarray(used);
   }
 
   /** Handles the first frame in the buffer and returns its length; 0 when it is not all there (RFC 6455 §5.2). */

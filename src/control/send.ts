@@ -50,11 +50,15 @@ export function collectTurn(session: Session, input: { input: string; seq: numbe
       } else if (begun && frame.type === "stop") {
         finish(true, frame.reason);
         return "gone";
+      } else if (frame.type === "status" && frame.state === "stopped") {
+        // The input stays accepted: it is delivered when the session is resumed.
+        finish(true, "stopped");
+        return "gone";
       }
       return "ok";
     };
     const sink: Sink = { write: (encoded) => take(encoded.frame() as Frame), gap: () => undefined, close: () => finish(false) };
-    const reader = session.fanout.attach({ from: input.seq, mask: maskOf(["text.delta", "input", "stop"]), sink });
+    const reader = session.fanout.attach({ from: input.seq, mask: maskOf(["text.delta", "input", "stop", "status"]), sink });
     if (signal.aborted) finish(false);
     else signal.addEventListener("abort", onAbort, { once: true });
   });

@@ -11,7 +11,17 @@ export const MIN_JSON_BYTES = 512;
 const MIN_PIECE_BYTES = 16;
 
 /** Fields that tell what a frame belongs to: they are cut last. */
-const IDENTITY: ReadonlySet<string> = new Set(["id", "message", "agent", "tool", "by", "input", "code", "name", "event"]);
+const IDENTITY: ReadonlySet<string> = new Set([
+  "id",
+  "message",
+  "agent",
+  "tool",
+  "by",
+  "input",
+  "code",
+  "name",
+  "event",
+]);
 /** Longer than this it identifies nothing any more, and may be cut like the rest. */
 const MAX_IDENTITY_BYTES = 68;
 
@@ -36,7 +46,8 @@ const JSON_COST: Cost = {
   format: "json",
   frame: (frame) => Buffer.from(jsonOf(frame)),
   value: (value) => Buffer.byteLength(JSON.stringify(value) ?? "null"),
-  point: (code) => (code === 34 || code === 92 || SHORT_ESCAPES.has(code) ? 2 : code < 32 || isSurrogate(code) ? 6 : utf8(code)),
+  point: (code) =>
+    code === 34 || code === 92 || SHORT_ESCAPES.has(code) ? 2 : code < 32 || isSurrogate(code) ? 6 : utf8(code),
   around: () => 2,
   key: (name) => Buffer.byteLength(JSON.stringify(name)) + 1,
   comma: 1,
@@ -54,7 +65,14 @@ const CBOR_COST: Cost = {
 };
 
 /** Whatever value is measured stands in a frame: there, and not in a command, it is encoded as it will be. */
-const PROBE = { session: "00000000-0000-0000-0000-000000000000" as SessionId, seq: 0, ts: 0, type: "ask.answer", id: "", by: "" } as const;
+const PROBE = {
+  session: "00000000-0000-0000-0000-000000000000" as SessionId,
+  seq: 0,
+  ts: 0,
+  type: "ask.answer",
+  id: "",
+  by: "",
+} as const;
 const PROBE_BYTES = cborOf({ ...PROBE, answer: null }).length - 1;
 
 function cborBytes(value: unknown): number {
@@ -71,13 +89,15 @@ const SHORT_ESCAPES: ReadonlySet<number> = new Set([8, 9, 10, 12, 13]);
  */
 export function fit(encoded: Encoded, maxBytes: number, format: Format): readonly Buffer[] {
   const least = format === "json" ? MIN_JSON_BYTES : MIN_CBOR_BYTES;
-  if (!(maxBytes >= least)) throw new RangeError(`max_bytes: expected at least ${least} for ${format}, got ${maxBytes}`);
+  if (!(maxBytes >= least))
+    throw new RangeError(`max_bytes: expected at least ${least} for ${format}, got ${maxBytes}`);
   const whole = format === "json" ? encoded.json() : encoded.cbor();
   if (whole.length <= maxBytes) return [whole];
   const frame = encoded.frame();
   const cost = format === "json" ? JSON_COST : CBOR_COST;
   if (frame.type === "pty.raw") return splitBytes(frame, maxBytes, cost);
-  if ("text" in frame && typeof frame.text === "string") return splitText(frame, frame.text, whole.length, maxBytes, cost);
+  if ("text" in frame && typeof frame.text === "string")
+    return splitText(frame, frame.text, whole.length, maxBytes, cost);
   return [cost.frame(shorten(frame, whole.length, maxBytes, cost))];
 }
 
@@ -139,7 +159,9 @@ function slices(text: string, room: number, cost: Cost): string[] {
 /** The frame with its strings, arrays and JSON values shortened until it fits. */
 function shorten(frame: Frame, wholeBytes: number, max: number, cost: Cost): Frame {
   const fields = (TYPES as Readonly<Record<string, FrameType>>)[frame.type]?.fields ?? {};
-  const soft = Object.entries(frame).filter(([name, value]) => value !== undefined && floorOf(fields[name]) !== undefined);
+  const soft = Object.entries(frame).filter(
+    ([name, value]) => value !== undefined && floorOf(fields[name]) !== undefined,
+  );
   const emptied = { ...frame, truncated: wholeBytes } as Record<string, unknown>;
   for (const [name] of soft) emptied[name] = floorOf(fields[name])?.value;
   let room = max - cost.frame(emptied as unknown as Frame).length;
@@ -224,7 +246,11 @@ function shrinkMap(map: object, budget: number, cost: Cost, strict: boolean): ob
   const entries = Object.entries(map).filter(([, value]) => value !== undefined);
   let room = budget - cost.around(entries.length);
   if (room < 0) return !strict && budget >= cost.around(0) ? {} : undefined;
-  const sized = entries.map(([key, value]) => ({ key, value: value as unknown, size: cost.key(key) + cost.comma + cost.value(value) }));
+  const sized = entries.map(([key, value]) => ({
+    key,
+    value: value as unknown,
+    size: cost.key(key) + cost.comma + cost.value(value),
+  }));
   sized.sort((a, b) => a.size - b.size);
   const kept = new Map<string, unknown>();
   for (const [i, { key, value }] of sized.entries()) {

@@ -71,13 +71,14 @@ export class Segments {
     const end = size ? soundEnd(disk, path, session) : undefined;
     const first = end && firstSeq(disk, path);
     // The file before it was synced before any sync of this one was answered: a hole between them means that nothing after the hole was promised.
-    let before = lastOf(disk, closed, session);
-    if (end && first && (before === undefined || before.seq + 1 === first)) {
+    const alone = closed.length === 0;
+    const before = lastOf(disk, closed, session) ?? { seq: 0, ts: 0 };
+    if (end && first && (alone || before.seq + 1 === first)) {
       if (end.bytes !== size) disk.truncate(path, end.bytes);
       return done(first, end.bytes, end.seq, end.ts, false);
     }
-    if (size) disk.truncate(path, 0);
-    before ??= { seq: 0, ts: 0 };
+    if (end) disk.rename(path, `${path}.damaged`);
+    else if (size) disk.truncate(path, 0);
     return done(before.seq + 1, 0, before.seq, before.ts, false);
   }
 

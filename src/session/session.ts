@@ -103,7 +103,7 @@ export class Session {
   }
 
   get state(): SessionState {
-    return this.#tail.state;
+    return this.#tail.state === "stopped" && this.#agent !== undefined ? "working" : this.#tail.state;
   }
 
   get running(): boolean {

@@ -4,7 +4,7 @@ import { type Client, type ClientOptions, ConnectionLost, connect } from "../../
 import type { Timers } from "../../src/client/connection.ts";
 import type { Feed, Item } from "../../src/client/feed.ts";
 import { NodeSocket } from "../../src/client/node-socket.ts";
-import { CibError } from "../../src/errors.ts";
+import type { CibError } from "../../src/errors.ts";
 import { type Box, OTHER, openBox, READER, SESSION, TOKEN } from "../transport/http/fake.ts";
 
 /** Waits that end when the test says so. */
@@ -87,9 +87,13 @@ for (const format of ["json", "cbor"] as const) {
     test("a command gets its own reply, whatever overtakes it", async () => {
       await using r = await rig({ format });
       let release = () => {};
-      r.box.control.answers.set("sessions.get", () => new Promise((resolve) => {
-        release = () => resolve({ body: { slow: true } });
-      }));
+      r.box.control.answers.set(
+        "sessions.get",
+        () =>
+          new Promise((resolve) => {
+            release = () => resolve({ body: { slow: true } });
+          }),
+      );
       const slow = r.client.run({ cmd: "sessions.get", session: SESSION });
       const fast = await r.client.run({ cmd: "sessions.list" });
       assert.equal(fast["done"], "sessions.list");
@@ -99,7 +103,10 @@ for (const format of ["json", "cbor"] as const) {
 
     test("a refusal is the box's own error", async () => {
       await using r = await rig({ format });
-      await assert.rejects(r.client.run({ cmd: "nonsense" }), (thrown: CibError) => thrown.code === "bad_request" && /cmd: expected/.test(thrown.message));
+      await assert.rejects(
+        r.client.run({ cmd: "nonsense" }),
+        (thrown: CibError) => thrown.code === "bad_request" && /cmd: expected/.test(thrown.message),
+      );
     });
 
     test("a feed gives the verdict, then every frame from its place, old and new", async () => {
@@ -128,7 +135,7 @@ for (const format of ["json", "cbor"] as const) {
 
     test("a text split for a small reader arrives whole", async () => {
       await using r = await rig({ format });
-      const long = "語🙂\"x".repeat(500);
+      const long = '語🙂"x'.repeat(500);
       r.box.control.say(text(long));
       const items = begin(r.client.attach(SESSION, { from: 1, max_bytes: 512 }));
       const got = await until(items, isSeq(1));
@@ -203,14 +210,20 @@ test("a revoked token ends feeds and commands with unauthorized, and no new try 
   const items = begin(r.client.attach(SESSION));
   await until(items, (item) => item.type === "verdict");
   r.box.control.principals.get(READER)?.abort.abort("revoked");
-  await assert.rejects(until(items, () => false), (thrown: CibError) => thrown.code === "unauthorized");
+  await assert.rejects(
+    until(items, () => false),
+    (thrown: CibError) => thrown.code === "unauthorized",
+  );
   await assert.rejects(r.client.run({ cmd: "health" }), (thrown: CibError) => thrown.code === "unauthorized");
   assert.equal(r.timers.waits.length, 0);
 });
 
 test("a wrong token is told as such, not retried for ever", async () => {
   await using r = await rig({ token: "wrong" });
-  await assert.rejects(r.client.run({ cmd: "health" }), (thrown: CibError) => thrown.code === "unauthorized" && /no such token/.test(thrown.message));
+  await assert.rejects(
+    r.client.run({ cmd: "health" }),
+    (thrown: CibError) => thrown.code === "unauthorized" && /no such token/.test(thrown.message),
+  );
 });
 
 test("a feed cut off for falling behind comes back by itself", async () => {
@@ -233,7 +246,10 @@ test("a reader that does not read holds a bounded number of frames, and gets the
   // The client lets go while nobody reads: its attachment at the box ends.
   while (r.box.control.readers.size > 0) await new Promise((resolve) => setImmediate(resolve));
   const rest = await until(items, isSeq(total));
-  assert.deepEqual(seqs(rest), Array.from({ length: total - 1 }, (_, i) => i + 2));
+  assert.deepEqual(
+    seqs(rest),
+    Array.from({ length: total - 1 }, (_, i) => i + 2),
+  );
   assert.ok(rest.filter((item) => item.type === "verdict").length >= 1, "it had let go and come back");
 });
 

@@ -42,7 +42,10 @@ const texts = fc
   .map((body) => ({ session: SESSION, seq: 2 ** 40, ts: 1_763_880_000_123, ...body }) as Frame & { text: string });
 
 for (const format of FORMATS) {
-  const any = fc.tuple(anyFrame, limits.map((more) => LEAST[format] + more));
+  const any = fc.tuple(
+    anyFrame,
+    limits.map((more) => LEAST[format] + more),
+  );
 
   test(`every frame fits every allowed limit in ${format}, and keeps its head`, () => {
     fc.assert(
@@ -71,7 +74,10 @@ for (const format of FORMATS) {
         const pieces = bytes.map((piece) => read(piece, format) as Frame & { text: string });
         assert.equal(pieces.map((piece) => piece.text).join(""), carried(frame.text, format));
         if (pieces.length === 1) return;
-        assert.deepEqual(pieces.map((piece) => piece.part), pieces.map((_, i) => [i, pieces.length]));
+        assert.deepEqual(
+          pieces.map((piece) => piece.part),
+          pieces.map((_, i) => [i, pieces.length]),
+        );
       }),
       { numRuns: RUNS },
     );
@@ -79,17 +85,22 @@ for (const format of FORMATS) {
 
   test(`terminal bytes are cut into frames with offsets of their own in ${format}`, () => {
     fc.assert(
-      fc.property(fc.uint8Array({ minLength: 1, maxLength: 4000 }), fc.integer({ min: 0, max: 2 ** 52 }), limits, (data, offset, more) => {
-        const frame = { session: SESSION, offset, ts: 1, type: "pty.raw", data } as const;
-        let next = offset;
-        for (const piece of fit(encoded(frame), LEAST[format] + more, format)) {
-          const got = read(piece, format) as PtyFrame;
-          assert.equal(got.offset, next);
-          next += got.data.length;
-          assert.deepEqual(Buffer.from(got.data), Buffer.from(data.subarray(got.offset - offset, next - offset)));
-        }
-        assert.equal(next, offset + data.length);
-      }),
+      fc.property(
+        fc.uint8Array({ minLength: 1, maxLength: 4000 }),
+        fc.integer({ min: 0, max: 2 ** 52 }),
+        limits,
+        (data, offset, more) => {
+          const frame = { session: SESSION, offset, ts: 1, type: "pty.raw", data } as const;
+          let next = offset;
+          for (const piece of fit(encoded(frame), LEAST[format] + more, format)) {
+            const got = read(piece, format) as PtyFrame;
+            assert.equal(got.offset, next);
+            next += got.data.length;
+            assert.deepEqual(Buffer.from(got.data), Buffer.from(data.subarray(got.offset - offset, next - offset)));
+          }
+          assert.equal(next, offset + data.length);
+        },
+      ),
     );
   });
 
@@ -117,18 +128,44 @@ for (const format of FORMATS) {
 }
 
 test("another decoder reads what was cut", () => {
-  const frame = { session: SESSION, seq: 7, ts: 1_763_880_000_123, type: "tool.use.result", id: "toolu_1", tool: "Bash", output: { stdout: "x".repeat(5000), lines: [1, 2, 3] }, duration_ms: 12 } as Frame;
+  const frame = {
+    session: SESSION,
+    seq: 7,
+    ts: 1_763_880_000_123,
+    type: "tool.use.result",
+    id: "toolu_1",
+    tool: "Bash",
+    output: { stdout: "x".repeat(5000), lines: [1, 2, 3] },
+    duration_ms: 12,
+  } as Frame;
   const [piece] = fit(Encoded.of(frame), 256, "cbor");
-  const [number, seq, ts, session, data] = cborgDecode(piece as Buffer, { useMaps: true }) as [number, number, number, Uint8Array, Map<number, unknown>];
+  const [number, seq, ts, session, data] = cborgDecode(piece as Buffer, { useMaps: true }) as [
+    number,
+    number,
+    number,
+    Uint8Array,
+    Map<number, unknown>,
+  ];
   assert.deepEqual([number, seq, ts, session.length], [4, 7, 1_763_880_000_123, 16]);
   assert.equal(data.get(31), Encoded.of(frame).cbor().length);
 });
 
 test("ids stay whole and small entries survive where a large one is cut", () => {
   const id = "toolu_01ABCDEFGHJKLMNPQRSTUVWX";
-  const frame = { session: SESSION, seq: 1, ts: 1, type: "tool.use.start", id, tool: "Write", input: { file_path: "/workspace/a.txt", content: "y".repeat(100_000) } } as Frame;
+  const frame = {
+    session: SESSION,
+    seq: 1,
+    ts: 1,
+    type: "tool.use.start",
+    id,
+    tool: "Write",
+    input: { file_path: "/workspace/a.txt", content: "y".repeat(100_000) },
+  } as Frame;
   for (const format of FORMATS) {
-    const got = read(fit(Encoded.of(frame), 512, format)[0] as Buffer, format) as Frame & { id: string; input: Record<string, string> };
+    const got = read(fit(Encoded.of(frame), 512, format)[0] as Buffer, format) as Frame & {
+      id: string;
+      input: Record<string, string>;
+    };
     assert.equal(got.id, id);
     assert.equal(got.input["file_path"], "/workspace/a.txt");
     assert.match(got.input["content"] ?? "", /^y{50,}$/);
@@ -151,7 +188,13 @@ test("a limit below the least is refused by name", () => {
 });
 
 test("a megabyte of text is cut for a small client in well under a second", () => {
-  const frame = Encoded.of({ session: SESSION, seq: 1, ts: 1, type: "text.delta", text: "語".repeat(350_000) } as Frame);
+  const frame = Encoded.of({
+    session: SESSION,
+    seq: 1,
+    ts: 1,
+    type: "text.delta",
+    text: "語".repeat(350_000),
+  } as Frame);
   const before = process.cpuUsage();
   const pieces = fit(frame, 128, "cbor");
   const { user, system } = process.cpuUsage(before);

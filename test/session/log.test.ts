@@ -312,6 +312,12 @@ describe("log", () => {
     );
     assert.equal(again.judge({ from: 33, epoch: 1 }).from, 30);
     await again.close();
+    // The older file lost altogether: what follows is no beginning.
+    const worse = disk.kill();
+    worse.put(path, "\0".repeat(100));
+    const fresh = open(worse);
+    assert.deepEqual(fresh.judge({ from: 33, epoch: 1 }), { epoch: 2, first: 1, last: 0, from: 1, verdict: "ahead" });
+    await fresh.close();
   });
 
   it("splits a text that is too long for one line without cutting a character", async () => {

@@ -3,7 +3,7 @@ import { setMaxListeners } from "node:events";
 import { isIP } from "node:net";
 import type { Control, Principal } from "../../control/control.ts";
 import { CibError } from "../../errors.ts";
-import type { Request } from "./listener.ts";
+import type { Request } from "./peer.ts";
 import { refuseTokens } from "./routes.ts";
 
 /** Subprotocols that carry a token: `bearer.<token>`. */
@@ -36,7 +36,10 @@ export class Door {
   check(request: Request, changes: boolean): void {
     refuseTokens(request.query);
     if (request.headerBytes > MAX_HEADER_BYTES) {
-      throw new CibError("headers_too_large", `headers: ${request.headerBytes} bytes; the limit is ${MAX_HEADER_BYTES}`);
+      throw new CibError(
+        "headers_too_large",
+        `headers: ${request.headerBytes} bytes; the limit is ${MAX_HEADER_BYTES}`,
+      );
     }
     const host = (request.headers.get("host") ?? "").toLowerCase();
     if (!this.#reached(hostOf(host))) {

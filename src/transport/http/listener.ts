@@ -1,7 +1,17 @@
 /** Listener: the only file that knows uWebSockets.js. It turns callbacks that can be misused into exchanges and sockets that cannot. */
-import { STATUS_CODES } from "node:http";
+
 import uWS from "uWebSockets.js";
+import { STATUS_CODES } from "node:http";
 import { CibError } from "../../errors.ts";
+import {
+  addressText,
+  type Request,
+  type Socket,
+  type SocketEvents,
+  type Stream,
+  type StreamEvents,
+  type Upgrade,
+} from "./peer.ts";
 
 /** Longest request body: 256 KiB of text, each byte at most `\u00XX` (6), and 64 KiB for the rest: 1.6 MiB. */
 export const MAX_BODY_BYTES = 256 * 1024 * 6 + 64 * 1024;
@@ -24,57 +34,6 @@ export interface Tls {
   /** Paths of PEM files. */
   readonly cert: string;
   readonly key: string;
-}
-
-/** One request, copied: uWebSockets.js frees its own when the handler returns. */
-export interface Request {
-  /** Upper case. */
-  readonly method: string;
-  /** Raw path, and raw query without "?". */
-  readonly path: string;
-  readonly query: string;
-  /** By lower-case name; repeated headers joined by ", ". */
-  readonly headers: ReadonlyMap<string, string>;
-  /** Bytes of all header names and values. */
-  readonly headerBytes: number;
-  /** Remote address as text: "127.0.0.1", "fe80::1". */
-  readonly address: string;
-}
-
-/** A response that goes on: server-sent events. */
-export interface Stream {
-  /** False: taken, but the peer is slow; wait for `drained`. */
-  write(chunk: Buffer | string): boolean;
-  end(last?: string): void;
-}
-
-export interface StreamEvents {
-  drained(): void;
-  closed(): void;
-}
-
-/** One WebSocket. Every method is safe after the end. */
-export interface Socket {
-  /** False when it was not taken: the socket is gone or over its limit. */
-  send(message: Buffer | string, binary: boolean): boolean;
-  /** Bytes that wait for the peer to read. */
-  buffered(): number;
-  /** Packs the sends of `body` into one system call. */
-  cork(body: () => void): void;
-  end(code: number, reason: string): void;
-}
-
-export interface SocketEvents {
-  /** The bytes are the handler's to keep. */
-  message(bytes: Buffer, binary: boolean): void;
-  drained(): void;
-  closed(): void;
-}
-
-/** What an upgrade gets: the subprotocol to name, and who speaks once the socket is open. */
-export interface Upgrade {
-  readonly protocol: string;
-  open(socket: Socket): SocketEvents;
 }
 
 export interface ListenOptions {
@@ -120,10 +79,6 @@ export class Exchange {
   /** Aborted when the client goes away before it has its answer. */
   get signal(): AbortSignal {
     return this.#gone.signal;
-  }
-
-  get answered(): boolean {
-    return this.#res === undefined;
   }
 
   /** The whole body. Call before the handler returns. Rejects with `too_large`, `timeout`, and `internal` when the client left. */
@@ -223,11 +178,6 @@ export class Exchange {
       headers.get("sec-websocket-extensions") ?? "",
       context,
     );
-  }
-
-  /** Cuts the connection. */
-  cut(): void {
-    this.#res?.close();
   }
 
   #write(chunk: Buffer | string): boolean {
@@ -372,15 +322,4 @@ function guarded(options: ListenOptions, body: () => void): void {
 function writeHead(res: uWS.HttpResponse, status: number, headers: Readonly<Record<string, string>>): void {
   res.writeStatus(`${status} ${STATUS_CODES[status] ?? "Status"}`);
   for (const [name, value] of Object.entries(headers)) res.writeHeader(name, value);
-}
-
-/** 4 or 16 bytes as text; IPv4 inside IPv6 (RFC 4291 §2.5.5.2) as IPv4. */
-export function addressText(bytes: Uint8Array): string {
-  if (bytes.length === 4) return bytes.join(".");
-  if (bytes.length !== 16) return "";
-  const mapped = bytes.subarray(0, 10).every((b) => b === 0) && bytes[10] === 255 && bytes[11] === 255;
-  if (mapped) return bytes.subarray(12).join(".");
-  const groups = Buffer.from(bytes).toString("hex").match(/.{4}/g) ?? [];
-  // The URL parser writes the shortest form (RFC 5952).
-  return new URL(`http://[${groups.join(":")}]`).hostname.slice(1, -1);
 }

@@ -26,14 +26,22 @@ export function openapi(): object {
     info: {
       title: "claude-in-box",
       version: API_VERSION,
-      description: "Live Claude Code sessions over HTTP. Bodies are JSON, or CBOR with content-type and accept application/cbor.",
+      description:
+        "Live Claude Code sessions over HTTP. Bodies are JSON, or CBOR with content-type and accept application/cbor.",
       license: { name: "MIT", identifier: "MIT" },
     },
     security: [{ bearer: [] }],
     paths,
     components: {
-      securitySchemes: { bearer: { type: "http", scheme: "bearer", description: "The master token or a device token; never in a URL." } },
-      responses: { Error: { description: "A refusal; Retry-After says when to try again.", content: body({ $ref: "#/components/schemas/Error" }) } },
+      securitySchemes: {
+        bearer: { type: "http", scheme: "bearer", description: "The master token or a device token; never in a URL." },
+      },
+      responses: {
+        Error: {
+          description: "A refusal; Retry-After says when to try again.",
+          content: body({ $ref: "#/components/schemas/Error" }),
+        },
+      },
       schemas: { Error: errorSchema() },
     },
   };
@@ -44,12 +52,29 @@ function operation(route: Route): object {
   const inPath = Array.from(route.path.matchAll(/:(\w+)/g), ([, name = ""]) => name);
   const parameters = [
     ...inPath.map((name) => ({ name, in: "path", required: true, schema: schemaOf(args[name]) ?? { type: "string" } })),
-    ...Object.entries(route.query ?? {}).map(([name, kind]) => ({ name, in: "query", ...querySchema(kind, schemaOf(args[name])) })),
-    ...(route.does === "events" ? [{ name: "Last-Event-ID", in: "header", description: "<epoch>:<seq>; beats from", schema: { type: "string" } }] : []),
-    ...(route.body && "id" in args ? [{ name: "Idempotency-Key", in: "header", description: "id, where the body has none", schema: { type: "string", maxLength: 64 } }] : []),
+    ...Object.entries(route.query ?? {}).map(([name, kind]) => ({
+      name,
+      in: "query",
+      ...querySchema(kind, schemaOf(args[name])),
+    })),
+    ...(route.does === "events"
+      ? [{ name: "Last-Event-ID", in: "header", description: "<epoch>:<seq>; beats from", schema: { type: "string" } }]
+      : []),
+    ...(route.body && "id" in args
+      ? [
+          {
+            name: "Idempotency-Key",
+            in: "header",
+            description: "id, where the body has none",
+            schema: { type: "string", maxLength: 64 },
+          },
+        ]
+      : []),
   ];
   return {
-    operationId: `${route.method.toLowerCase()} ${route.does}`.replace(/[ .]+(\w)/g, (_, letter: string) => letter.toUpperCase()),
+    operationId: `${route.method.toLowerCase()} ${route.does}`.replace(/[ .]+(\w)/g, (_, letter: string) =>
+      letter.toUpperCase(),
+    ),
     summary: route.summary,
     ...(route.open && { security: [] }),
     ...(scopesOf(route).length > 0 && { description: `Scope: ${scopesOf(route).join(", ")}.` }),
@@ -77,7 +102,10 @@ function responses(route: Route): object {
   if (route.does === "socket") return { 101: { description: "Switching to WebSocket" }, default: ERROR };
   const success =
     route.does === "events"
-      ? { description: "A stream: the event verdict, then frames; bye at the end", content: { "text/event-stream": { schema: { type: "string" } } } }
+      ? {
+          description: "A stream: the event verdict, then frames; bye at the end",
+          content: { "text/event-stream": { schema: { type: "string" } } },
+        }
       : { description: "Done", content: body({ type: "object" }) };
   return {
     [route.status ?? 200]: success,
@@ -104,7 +132,8 @@ function scopesOf(route: Route): readonly string[] {
 
 /** A list travels as one comma-separated value. */
 function querySchema(kind: QueryKind, schema: Schema | undefined): object {
-  if (kind === "list") return { style: "form", explode: false, schema: schema ?? { type: "array", items: { type: "string" } } };
+  if (kind === "list")
+    return { style: "form", explode: false, schema: schema ?? { type: "array", items: { type: "string" } } };
   return { schema: schema ?? { type: kind === "whole" ? "integer" : kind === "flag" ? "boolean" : "string" } };
 }
 
@@ -123,7 +152,11 @@ function errorSchema(): Schema {
       error: {
         type: "object",
         required: ["code", "message", "retryable"],
-        properties: { code: { enum: Object.keys(ERRORS) }, message: { type: "string" }, retryable: { type: "boolean" } },
+        properties: {
+          code: { enum: Object.keys(ERRORS) },
+          message: { type: "string" },
+          retryable: { type: "boolean" },
+        },
       },
     },
   };

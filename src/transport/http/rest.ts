@@ -1,7 +1,8 @@
 /** REST: one request is one command; the table in routes.ts says which. */
-import { asCibError, CibError } from "../../errors.ts";
-import type { Control, Principal, Reply } from "../../control/control.ts";
+
 import { COMMANDS } from "../../control/commands.ts";
+import type { Control, Principal, Reply } from "../../control/control.ts";
+import { asCibError, CibError } from "../../errors.ts";
 import type { Door } from "./door.ts";
 import { type Exchange, MAX_BODY_BYTES } from "./listener.ts";
 import { type Match, match, readQuery } from "./routes.ts";
@@ -73,13 +74,20 @@ export class Rest {
     }
   }
 
-  async #command(exchange: Exchange, found: Match, query: Record<string, unknown>, who: Principal, format: Format): Promise<void> {
+  async #command(
+    exchange: Exchange,
+    found: Match,
+    query: Record<string, unknown>,
+    who: Principal,
+    format: Format,
+  ): Promise<void> {
     // Asked for before the first await: afterwards the library has dropped it.
     const body = found.route.body ? exchange.body(MAX_BODY_BYTES) : undefined;
     const fields = body === undefined ? {} : readBody(exchange, await body);
     const given = { ...query, ...found.params };
     for (const name of ["cmd", ...Object.keys(given)]) {
-      if (Object.hasOwn(fields, name)) throw new CibError("bad_request", `${name}: belongs to the path, not to the body`);
+      if (Object.hasOwn(fields, name))
+        throw new CibError("bad_request", `${name}: belongs to the path, not to the body`);
     }
     const id = commandId(exchange, found, fields);
     const reply = await this.#run(exchange, who, { ...fields, ...id, ...given, cmd: found.route.does });
@@ -92,7 +100,10 @@ export class Rest {
     const over = new AbortController();
     const ends: [AbortSignal, () => CibError][] = [
       [exchange.signal, () => new CibError("internal", "the client left before its answer")],
-      [who.ended, () => new CibError("unauthorized", `authorization: the token was ${String(who.ended.reason)} meanwhile`)],
+      [
+        who.ended,
+        () => new CibError("unauthorized", `authorization: the token was ${String(who.ended.reason)} meanwhile`),
+      ],
       [stopping, () => new CibError("stopping", "the box is stopping")],
     ];
     // AbortSignal.any would hold on to every request for as long as the longest-lived signal lives.
@@ -121,7 +132,10 @@ function readBody(exchange: Exchange, bytes: Buffer): Record<string, unknown> {
   // Everything but CBOR is read as JSON: `curl -d` names a form, and means JSON.
   const value = unpack(bytes, type.startsWith("application/cbor") ? "cbor" : "json", "body");
   if (typeof value === "object" && value !== null && !Array.isArray(value)) return value as Record<string, unknown>;
-  throw new CibError("bad_request", `body: expected an object, got ${Array.isArray(value) ? "an array" : value === null ? "null" : typeof value}`);
+  throw new CibError(
+    "bad_request",
+    `body: expected an object, got ${Array.isArray(value) ? "an array" : value === null ? "null" : typeof value}`,
+  );
 }
 
 /** `Idempotency-Key` stands in for `id` where the command takes one and the body has none. */

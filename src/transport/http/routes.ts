@@ -25,29 +25,136 @@ const FROM = { from: "whole", epoch: "whole", types: "list" } as const;
 const FOLLOW = { ...FROM, max_bytes: "whole", pty: "flag", pty_from: "whole" } as const;
 
 export const ROUTES = [
-  { method: "GET", path: "/api/health", does: "health", open: true, summary: "Status, version and uptime; with a token also isolation and encryption" },
+  {
+    method: "GET",
+    path: "/api/health",
+    does: "health",
+    open: true,
+    summary: "Status, version and uptime; with a token also isolation and encryption",
+  },
   { method: "GET", path: "/api/openapi.json", does: "openapi", open: true, summary: "This description" },
-  { method: "GET", path: "/api/sessions", does: "sessions.list", query: { cursor: "text", limit: "whole" }, summary: "The sessions, those that need you first" },
-  { method: "POST", path: "/api/sessions", does: "sessions.create", body: true, status: 201, summary: "Start a session" },
+  {
+    method: "GET",
+    path: "/api/sessions",
+    does: "sessions.list",
+    query: { cursor: "text", limit: "whole" },
+    summary: "The sessions, those that need you first",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions",
+    does: "sessions.create",
+    body: true,
+    status: 201,
+    summary: "Start a session",
+  },
   { method: "GET", path: "/api/sessions/:session", does: "sessions.get", summary: "One session" },
-  { method: "DELETE", path: "/api/sessions/:session", does: "sessions.stop", query: { signal: "text" }, summary: "Stop it with its whole process tree; the log stays" },
-  { method: "POST", path: "/api/sessions/:session/resume", does: "sessions.resume", body: true, summary: "A stopped session goes on: same id, seq continues" },
-  { method: "POST", path: "/api/sessions/:session/input", does: "input", body: true, summary: "Text that is submitted, raw bytes, or keys" },
-  { method: "GET", path: "/api/sessions/:session/queue", does: "queue.list", summary: "Inputs accepted and not yet delivered" },
-  { method: "DELETE", path: "/api/sessions/:session/queue/:input", does: "queue.cancel", summary: "Cancel an input that is not yet delivered" },
-  { method: "POST", path: "/api/sessions/:session/interrupt", does: "interrupt", body: true, summary: "Stop the turn, as Esc does" },
-  { method: "POST", path: "/api/sessions/:session/resize", does: "resize", body: true, summary: "Terminal size; the last writer wins" },
-  { method: "POST", path: "/api/sessions/:session/send", does: "send", body: true, summary: "Submit a text and wait for the end of the turn" },
-  { method: "GET", path: "/api/sessions/:session/frames", does: "frames", query: { ...FROM, limit: "whole" }, summary: "A page of frames and the verdict" },
-  { method: "GET", path: "/api/sessions/:session/events", does: "events", query: FOLLOW, summary: "Server-sent events: the verdict, then frames as they come" },
+  {
+    method: "DELETE",
+    path: "/api/sessions/:session",
+    does: "sessions.stop",
+    query: { signal: "text" },
+    summary: "Stop it with its whole process tree; the log stays",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions/:session/resume",
+    does: "sessions.resume",
+    body: true,
+    summary: "A stopped session goes on: same id, seq continues",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions/:session/input",
+    does: "input",
+    body: true,
+    summary: "Text that is submitted, raw bytes, or keys",
+  },
+  {
+    method: "GET",
+    path: "/api/sessions/:session/queue",
+    does: "queue.list",
+    summary: "Inputs accepted and not yet delivered",
+  },
+  {
+    method: "DELETE",
+    path: "/api/sessions/:session/queue/:input",
+    does: "queue.cancel",
+    summary: "Cancel an input that is not yet delivered",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions/:session/interrupt",
+    does: "interrupt",
+    body: true,
+    summary: "Stop the turn, as Esc does",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions/:session/resize",
+    does: "resize",
+    body: true,
+    summary: "Terminal size; the last writer wins",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions/:session/send",
+    does: "send",
+    body: true,
+    summary: "Submit a text and wait for the end of the turn",
+  },
+  {
+    method: "GET",
+    path: "/api/sessions/:session/frames",
+    does: "frames",
+    query: { ...FROM, limit: "whole" },
+    summary: "A page of frames and the verdict",
+  },
+  {
+    method: "GET",
+    path: "/api/sessions/:session/events",
+    does: "events",
+    query: FOLLOW,
+    summary: "Server-sent events: the verdict, then frames as they come",
+  },
   { method: "GET", path: "/api/tokens", does: "tokens.list", summary: "The device tokens, without their secrets" },
-  { method: "POST", path: "/api/tokens", does: "tokens.create", body: true, status: 201, summary: "Make a device token; its secret is shown once" },
-  { method: "DELETE", path: "/api/tokens/:token", does: "tokens.revoke", summary: "Revoke a token; its connections end at once" },
-  { method: "GET", path: "/ws", does: "socket", query: { session: "text", ...FOLLOW }, summary: "WebSocket: subprotocol cib.v1.cbor or cib.v1.json, and bearer.<token>" },
+  {
+    method: "POST",
+    path: "/api/tokens",
+    does: "tokens.create",
+    body: true,
+    status: 201,
+    summary: "Make a device token; its secret is shown once",
+  },
+  {
+    method: "DELETE",
+    path: "/api/tokens/:token",
+    does: "tokens.revoke",
+    summary: "Revoke a token; its connections end at once",
+  },
+  {
+    method: "GET",
+    path: "/ws",
+    does: "socket",
+    query: { session: "text", ...FOLLOW },
+    summary: "WebSocket: subprotocol cib.v1.cbor or cib.v1.json, and bearer.<token>",
+  },
 ] as const satisfies readonly Route[];
 
 /** Query keys under which people put tokens. A URL ends in logs and histories. */
-const TOKEN_KEYS = new Set(["token", "access_token", "auth", "authorization", "bearer", "api_key", "apikey", "key", "secret", "jwt", "password"]);
+const TOKEN_KEYS = new Set([
+  "token",
+  "access_token",
+  "auth",
+  "authorization",
+  "bearer",
+  "api_key",
+  "apikey",
+  "key",
+  "secret",
+  "jwt",
+  "password",
+]);
 
 export interface Match {
   readonly route: Route;
@@ -83,7 +190,8 @@ export class MethodNotAllowed extends CibError {
 export function refuseTokens(query: string): void {
   if (query === "") return;
   for (const name of new URLSearchParams(query).keys()) {
-    if (TOKEN_KEYS.has(name.toLowerCase())) throw new CibError("token_in_url", `query: a token in the URL (${name}) ends in logs`);
+    if (TOKEN_KEYS.has(name.toLowerCase()))
+      throw new CibError("token_in_url", `query: a token in the URL (${name}) ends in logs`);
   }
 }
 
@@ -95,7 +203,10 @@ export function readQuery(query: string, known: Readonly<Record<string, QueryKin
     const kind = Object.hasOwn(known, name) ? known[name] : undefined;
     if (kind === undefined) {
       const names = Object.keys(known).join(", ") || "none";
-      throw new CibError("bad_request", `query: unknown key ${JSON.stringify(name.slice(0, 32))}; known here: ${names}`);
+      throw new CibError(
+        "bad_request",
+        `query: unknown key ${JSON.stringify(name.slice(0, 32))}; known here: ${names}`,
+      );
     }
     if (Object.hasOwn(fields, name)) throw new CibError("bad_request", `${name}: given twice`);
     fields[name] = readValue(name, value, kind);

@@ -4,7 +4,8 @@ import { CibError } from "../../errors.ts";
 import type { Encoded } from "../../frame/codec.ts";
 import { fit, MIN_JSON_BYTES } from "../../frame/fit.ts";
 import type { CloseReason, Sink } from "../../frame/sink.ts";
-import type { Exchange, Stream } from "./listener.ts";
+import type { Exchange } from "./listener.ts";
+import type { Stream } from "./peer.ts";
 import { head } from "./wire.ts";
 
 /** Proxies cut what is silent for a minute or half: four heartbeats fit into one. */
@@ -109,7 +110,9 @@ class Feed implements Sink {
   }
 
   gap(from: number, to: number): void {
-    this.#stream?.write(`event: gap\ndata: ${JSON.stringify({ gap: [from, to], session: this.#attachment?.verdict.session })}\n\n`);
+    this.#stream?.write(
+      `event: gap\ndata: ${JSON.stringify({ gap: [from, to], session: this.#attachment?.verdict.session })}\n\n`,
+    );
   }
 
   close(reason: CloseReason): void {
@@ -150,7 +153,11 @@ function lastEventId(exchange: Exchange): { from?: number; epoch?: number } {
   const value = exchange.request.headers.get("last-event-id");
   if (value === undefined || value === "") return {};
   const parts = /^(\d{1,15}):(\d{1,15})$/.exec(value);
-  if (parts === null) throw new CibError("bad_request", `last-event-id: expected <epoch>:<seq>, got ${JSON.stringify(value.slice(0, 40))}`);
+  if (parts === null)
+    throw new CibError(
+      "bad_request",
+      `last-event-id: expected <epoch>:<seq>, got ${JSON.stringify(value.slice(0, 40))}`,
+    );
   return { epoch: Number(parts[1]), from: Number(parts[2]) + 1 };
 }
 

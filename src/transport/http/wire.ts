@@ -69,7 +69,8 @@ export function refuse(exchange: Exchange, error: CibError, format: Format): voi
   const { status, retryable } = error.row;
   if (status === 401) headers["www-authenticate"] = 'Bearer realm="claude-in-box"';
   if (error instanceof MethodNotAllowed) headers["allow"] = error.allow;
-  if (status === 429 || (retryable && status === 503)) headers["retry-after"] = String(Math.ceil(error.retryAfterS ?? RETRY_AFTER_S));
+  if (status === 429 || (retryable && status === 503))
+    headers["retry-after"] = String(Math.ceil(error.retryAfterS ?? RETRY_AFTER_S));
   exchange.respond(status, headers, pack({ error: errorBody(error), ...error.partial }, format));
 }
 

@@ -1,28 +1,14 @@
-/** WS: commands, replies and frames of many sessions over one WebSocket, in JSON or CBOR. */
-import type { Attachment, Control, Principal, Verdict } from "../../control/control.ts";
-import { COMMANDS, parseAttach } from "../../control/commands.ts";
-import { asCibError, CibError, ERRORS, errorBody } from "../../errors.ts";
-import type { Encoded } from "../../frame/codec.ts";
-import { fit, MIN_CBOR_BYTES, MIN_JSON_BYTES } from "../../frame/fit.ts";
-import type { SessionId } from "../../frame/frame.ts";
-import type { CloseReason, Sink } from "../../frame/sink.ts";
-import { type Door, protocolsOf } from "./door.ts";
-import type { Exchange, Socket, SocketEvents, Upgrade } from "./listener.ts";
-import { readQuery, ROUTES } from "./routes.ts";
-import { type Format, pack, refuse, unpack } from "./wire.ts";
+/** WS: upgrades admitted or refused, and every open WebSocket. */
 
-/** Bytes that may wait for a reader before its cursors stop: two full TCP windows of a small board. */
-export const HIGH_WATER_BYTES = 64 * 1024;
-/** Where the cursors go on. */
-const LOW_WATER_BYTES = 16 * 1024;
-/** Replies that nobody reads: beyond this the socket is closed as too far behind. */
-const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
-/** Commands of one socket under way at once. */
-export const MAX_COMMANDS = 32;
-/** Sessions that one socket may follow. */
-export const MAX_ATTACHMENTS = 64;
-/** Messages that are no command at all, until the socket is closed. */
-export const MAX_MALFORMED = 8;
+import { parseAttach } from "../../control/commands.ts";
+import type { Control } from "../../control/control.ts";
+import { asCibError, CibError } from "../../errors.ts";
+import { Connection, checkSize } from "./connection.ts";
+import { type Door, protocolsOf } from "./door.ts";
+import type { Exchange } from "./listener.ts";
+import type { Upgrade } from "./peer.ts";
+import { ROUTES, readQuery } from "./routes.ts";
+import { type Format, refuse } from "./wire.ts";
 
 const PROTOCOLS: ReadonlyMap<string, Format> = new Map([
   ["cib.v1.cbor", "cbor"],
@@ -85,283 +71,20 @@ export class Sockets {
     return {
       protocol,
       open: (socket) => {
-        const connection = new Connection(socket, format, who, control, (thrown) => this.#options.fault(thrown), () => {
-          this.#open.delete(connection);
-        });
+        const connection = new Connection(
+          socket,
+          format,
+          who,
+          control,
+          (thrown) => this.#options.fault(thrown),
+          () => {
+            this.#open.delete(connection);
+          },
+        );
         this.#open.add(connection);
         connection.begin(wanted ? query : undefined);
         return connection;
       },
     };
-  }
-}
-
-class Connection implements SocketEvents {
-  readonly #socket: Socket;
-  readonly #format: Format;
-  readonly #who: Principal;
-  readonly #control: Control;
-  readonly #fault: (thrown: unknown) => void;
-  readonly #forget: () => void;
-  readonly #feeds = new Map<SessionId, Feed>();
-  /** For commands under way; its signal comes to be with the first of them: it costs 1.4 KB that an idle reader does not need. */
-  readonly #gone = new AbortController();
-  #open = true;
-  readonly #onEnded = () => this.bye(this.#who.ended.reason === "expired" ? "expired" : "revoked");
-  #running = 0;
-  #malformed = 0;
-  #pending: Buffer[] = [];
-  #pendingBytes = 0;
-
-  constructor(socket: Socket, format: Format, who: Principal, control: Control, fault: (thrown: unknown) => void, forget: () => void) {
-    this.#socket = socket;
-    this.#format = format;
-    this.#who = who;
-    this.#control = control;
-    this.#fault = fault;
-    this.#forget = forget;
-  }
-
-  begin(attach: Readonly<Record<string, unknown>> | undefined): void {
-    this.#who.ended.addEventListener("abort", this.#onEnded);
-    if (this.#who.ended.aborted) return this.#onEnded();
-    if (attach === undefined) return;
-    try {
-      this.#tell({ re: null, ok: true, ...this.#attach(attach) });
-    } catch (thrown) {
-      const error = this.#told(thrown);
-      this.#tell({ re: null, ok: false, error: errorBody(error) });
-      this.#close(error.row.close, error.code);
-    }
-  }
-
-  message(bytes: Buffer, binary: boolean): void {
-    if (!this.#open) return;
-    if (this.buffered() > MAX_UNREAD_BYTES) return this.bye("too_far_behind");
-    let message: Record<string, unknown>;
-    try {
-      message = this.#read(bytes, binary);
-    } catch (thrown) {
-      this.#refuse(null, thrown);
-      if (++this.#malformed >= MAX_MALFORMED) this.#close(ERRORS.bad_request.close, "bad_request");
-      return;
-    }
-    const re = reOf(message["id"]);
-    if (this.#running >= MAX_COMMANDS) {
-      this.#refuse(re, new CibError("overloaded", `commands: ${MAX_COMMANDS} are under way on this socket; wait for replies`));
-      return;
-    }
-    this.#running++;
-    this.#run(message)
-      .then((body) => this.#tell({ ...body, re, ok: true }))
-      .catch((thrown: unknown) => this.#refuse(re, thrown))
-      .finally(() => this.#running--);
-  }
-
-  drained(): void {
-    if (this.#socket.buffered() > LOW_WATER_BYTES) return;
-    for (const feed of this.#feeds.values()) feed.drained();
-  }
-
-  closed(): void {
-    if (!this.#open) return;
-    this.#open = false;
-    this.#gone.abort(new CibError("internal", "the socket is closed"));
-    this.#who.ended.removeEventListener("abort", this.#onEnded);
-    for (const feed of this.#feeds.values()) feed.dispose();
-    this.#feeds.clear();
-    this.#pending = [];
-    this.#forget();
-  }
-
-  /** The last word, and the close code that goes with it. */
-  bye(reason: CloseReason): void {
-    this.#tell({ bye: reason });
-    this.#close(closeCode(reason), reason);
-  }
-
-  get open(): boolean {
-    return this.#open;
-  }
-
-  buffered(): number {
-    return this.#socket.buffered() + this.#pendingBytes;
-  }
-
-  /** Queues bytes until the running turn is over, so that its frames leave in one system call. */
-  push(bytes: Buffer): void {
-    if (!this.open) return;
-    if (this.#pending.push(bytes) === 1) queueMicrotask(() => this.#flush());
-    this.#pendingBytes += bytes.length;
-  }
-
-  /** A feed was ended from inside: the last one takes the socket with it, for the reason is the socket's. */
-  ended(feed: Feed, session: SessionId, reason: CloseReason): void {
-    if (this.#feeds.get(session) !== feed) return;
-    this.#feeds.delete(session);
-    feed.dispose();
-    const all = reason === "stopping" || reason === "revoked" || reason === "expired";
-    if (all || (reason === "too_far_behind" && this.#feeds.size === 0)) this.bye(reason);
-    else this.#tell({ detached: reason, session });
-  }
-
-  gap(session: SessionId, from: number, to: number): void {
-    this.#tell({ gap: [from, to], session });
-  }
-
-  #flush(): void {
-    const messages = this.#pending;
-    this.#pending = [];
-    this.#pendingBytes = 0;
-    if (!this.open || messages.length === 0) return;
-    this.#socket.cork(() => {
-      // The cursors stop at HIGH_WATER_BYTES, so a refused message is a fault of ours: the socket must not go on without it.
-      if (!messages.every((bytes) => this.#socket.send(bytes, this.#format === "cbor"))) this.#overrun();
-    });
-    // All of it went out: no drain event will come. In a later turn, so that one fast reader starves nobody.
-    if (this.#socket.buffered() <= LOW_WATER_BYTES) {
-      for (const feed of this.#feeds.values()) if (feed.full) setImmediate(() => feed.drained());
-    }
-  }
-
-  #overrun(): void {
-    if (!this.open) return;
-    this.#fault(new Error(`websocket: a message was dropped with ${this.#socket.buffered()} bytes waiting`));
-    this.#socket.end(closeCode("too_far_behind"), "too_far_behind");
-  }
-
-  #read(bytes: Buffer, binary: boolean): Record<string, unknown> {
-    if (binary !== (this.#format === "cbor")) {
-      throw new CibError("bad_request", `message: this socket speaks ${this.#format}; got a ${binary ? "binary" : "text"} message`);
-    }
-    const value = unpack(bytes, this.#format, "message");
-    if (typeof value === "object" && value !== null && !Array.isArray(value) && !ArrayBuffer.isView(value)) {
-      return value as Record<string, unknown>;
-    }
-    throw new CibError("bad_request", "message: expected a command, a map with cmd");
-  }
-
-  async #run(message: Record<string, unknown>): Promise<object> {
-    const { id, ...command } = message;
-    const { cmd } = command;
-    if (cmd === "attach" || cmd === "detach") {
-      const { cmd: _, ...args } = command;
-      return cmd === "attach" ? this.#attach(args) : this.#detach(args);
-    }
-    const once = id !== undefined && isOnce(command);
-    const reply = await this.#control.run(this.#who, once ? message : command, this.#gone.signal);
-    return reply.body;
-  }
-
-  #attach(args: Readonly<Record<string, unknown>>): Verdict {
-    const want = parseAttach(args);
-    checkSize(want.max_bytes, this.#format);
-    if (this.#feeds.has(want.session)) throw new CibError("conflict", "session: this socket follows it already; detach first");
-    if (this.#feeds.size >= MAX_ATTACHMENTS) throw new CibError("overloaded", `session: one socket follows at most ${MAX_ATTACHMENTS}`);
-    const feed = new Feed(this, want.session, this.#format, want.max_bytes);
-    feed.attachment = this.#control.attach(this.#who, args, feed);
-    this.#feeds.set(want.session, feed);
-    return feed.attachment.verdict;
-  }
-
-  #detach(args: Readonly<Record<string, unknown>>): object {
-    const { session } = parseAttach(args);
-    const feed = this.#feeds.get(session);
-    if (feed === undefined) throw new CibError("not_found", "session: this socket does not follow it");
-    this.#feeds.delete(session);
-    feed.dispose();
-    return { session };
-  }
-
-  #tell(message: object): void {
-    this.push(pack(message, this.#format));
-  }
-
-  #refuse(re: string | number | null, thrown: unknown): void {
-    if (!this.open) return;
-    const error = this.#told(thrown);
-    this.#tell({ re, ok: false, error: errorBody(error), ...error.partial });
-  }
-
-  #told(thrown: unknown): CibError {
-    const error = asCibError(thrown);
-    if (error.code === "internal") this.#fault(error.cause ?? error);
-    return error;
-  }
-
-  #close(code: number, reason: string): void {
-    this.#flush();
-    this.#socket.end(code, reason);
-  }
-}
-
-/** One session on a socket: a sink. */
-class Feed implements Sink {
-  readonly #connection: Connection;
-  readonly #session: SessionId;
-  readonly #format: Format;
-  readonly #maxBytes: number | undefined;
-  attachment: Attachment | undefined;
-  full = false;
-
-  constructor(connection: Connection, session: SessionId, format: Format, maxBytes: number | undefined) {
-    this.#connection = connection;
-    this.#session = session;
-    this.#format = format;
-    this.#maxBytes = maxBytes;
-  }
-
-  write(frame: Encoded): "ok" | "full" | "gone" {
-    if (!this.#connection.open) return "gone";
-    if (this.#maxBytes === undefined) this.#connection.push(this.#format === "cbor" ? frame.cbor() : frame.json());
-    else for (const piece of fit(frame, this.#maxBytes, this.#format)) this.#connection.push(piece);
-    this.full = this.#connection.buffered() > HIGH_WATER_BYTES;
-    return this.full ? "full" : "ok";
-  }
-
-  gap(from: number, to: number): void {
-    this.#connection.gap(this.#session, from, to);
-  }
-
-  close(reason: CloseReason): void {
-    this.#connection.ended(this, this.#session, reason);
-  }
-
-  drained(): void {
-    if (!this.full) return;
-    this.full = false;
-    this.attachment?.drained();
-  }
-
-  dispose(): void {
-    this.attachment?.[Symbol.dispose]();
-    this.attachment = undefined;
-  }
-}
-
-/** Whether the id is control's: for every other command, bytes and keys among them, it only ties the reply to the request. */
-function isOnce(command: Readonly<Record<string, unknown>>): boolean {
-  const { cmd } = command;
-  if (typeof cmd !== "string" || !Object.hasOwn(COMMANDS, cmd)) return false;
-  if (cmd === "input" && command["text"] === undefined) return false;
-  return "id" in COMMANDS[cmd as keyof typeof COMMANDS].args;
-}
-
-/** A request's id as its reply names it. */
-function reOf(id: unknown): string | number | null {
-  return typeof id === "string" || Number.isSafeInteger(id) ? (id as string | number) : null;
-}
-
-/** Close codes are rows of the error table (4000 + status); a reason without a row ends in an orderly 1000. */
-function closeCode(reason: CloseReason): number {
-  if (reason === "revoked" || reason === "expired") return ERRORS.unauthorized.close;
-  if (reason === "stopping" || reason === "too_far_behind") return ERRORS[reason].close;
-  return 1000;
-}
-
-function checkSize(maxBytes: number | undefined, format: Format): void {
-  const least = format === "json" ? MIN_JSON_BYTES : MIN_CBOR_BYTES;
-  if (maxBytes !== undefined && maxBytes < least) {
-    throw new CibError("bad_request", `max_bytes: expected at least ${least} for ${format}, got ${maxBytes}`);
   }
 }

@@ -1,7 +1,7 @@
 /** Callers that show the wire as it is: one HTTP request, one raw connection, one event stream. */
 import { type IncomingHttpHeaders, request } from "node:http";
 import { connect as netConnect, type Socket } from "node:net";
-import { type Box, BEARER } from "./fake.ts";
+import { BEARER, type Box } from "./fake.ts";
 
 export interface Answer {
   readonly status: number;
@@ -26,7 +26,11 @@ export function call(box: Box, method: string, path: string, ask: Ask = {}): Pro
     const sent = request(box.url + path, {
       method,
       agent: false,
-      headers: { ...(ask.bare ? {} : BEARER), ...(ask.body !== undefined && { "content-length": Buffer.byteLength(ask.body) }), ...ask.headers },
+      headers: {
+        ...(ask.bare ? {} : BEARER),
+        ...(ask.body !== undefined && { "content-length": Buffer.byteLength(ask.body) }),
+        ...ask.headers,
+      },
     });
     sent.on("error", reject);
     sent.on("response", (response) => {
@@ -127,7 +131,9 @@ export class EventStream {
   get events(): Event[] {
     const blocks = this.body.split("\n\n").slice(0, -1);
     return blocks.flatMap((block) => {
-      const fields = new Map(block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]));
+      const fields = new Map(
+        block.split("\n").map((line) => [line.slice(0, line.indexOf(":")), line.slice(line.indexOf(":") + 1).trim()]),
+      );
       const data = fields.get("data");
       return data === undefined ? [] : [{ event: fields.get("event") ?? "message", id: fields.get("id"), data }];
     });

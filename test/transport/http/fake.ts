@@ -1,7 +1,8 @@
 /** A control with a log in memory: what the transport is tested against, every answer known beforehand. */
-import type { Attachment, Control, Credential, Principal, Reply, Verdict } from "../../../src/control/control.ts";
-import { type Scope, SCOPES } from "../../../src/auth/scopes.ts";
+
+import { SCOPES, type Scope } from "../../../src/auth/scopes.ts";
 import { type Command, parseAttach, parseCommand } from "../../../src/control/commands.ts";
+import type { Attachment, Control, Credential, Principal, Reply, Verdict } from "../../../src/control/control.ts";
 import { CibError } from "../../../src/errors.ts";
 import { Encoded } from "../../../src/frame/codec.ts";
 import type { FrameBody, SessionId } from "../../../src/frame/frame.ts";
@@ -51,7 +52,8 @@ export class FakeControl implements Control {
   enter(credential: Credential): Principal {
     this.credentials.push(credential);
     const holder = this.principals.get(credential.bearer ?? "");
-    if (holder === undefined || holder.ended.aborted) throw new CibError("unauthorized", "authorization: no such token");
+    if (holder === undefined || holder.ended.aborted)
+      throw new CibError("unauthorized", "authorization: no such token");
     return holder;
   }
 
@@ -91,7 +93,12 @@ export class FakeControl implements Control {
   /** Appends and fans out. */
   say(body: FrameBody, session: SessionId = SESSION): Encoded {
     const log = this.logs.get(session) as Encoded[];
-    const frame = Encoded.of({ session, seq: log.length + 1, ts: 1_763_880_000_000 + log.length, ...body } as Parameters<typeof Encoded.of>[0]);
+    const frame = Encoded.of({
+      session,
+      seq: log.length + 1,
+      ts: 1_763_880_000_000 + log.length,
+      ...body,
+    } as Parameters<typeof Encoded.of>[0]);
     log.push(frame);
     for (const reader of this.readers) reader.wake();
     return frame;
@@ -134,7 +141,10 @@ export class Reader implements Attachment {
     for (let left = TURN_FRAMES; !this.#over && !this.full; left--) {
       const frame = this.#log[this.next - 1];
       if (frame === undefined) return;
-      if (left === 0) return this.wake();
+      if (left === 0) {
+        this.wake();
+        return;
+      }
       this.next++;
       if ((frame.bit & this.#mask) === 0) continue;
       this.full = this.sink.write(frame) === "full";
@@ -165,7 +175,12 @@ export async function openBox(options: Partial<HttpOptions> = {}): Promise<Box> 
   const control = new FakeControl();
   const faults: unknown[] = [];
   const stop = new AbortController();
-  const http = createHttp({ listen: { host: "127.0.0.1", port: 0 }, hosts: ["box.example"], onFault: (_, thrown) => faults.push(thrown), ...options });
+  const http = createHttp({
+    listen: { host: "127.0.0.1", port: 0 },
+    hosts: ["box.example"],
+    onFault: (_, thrown) => faults.push(thrown),
+    ...options,
+  });
   await http.start(control, stop.signal);
   return {
     control,

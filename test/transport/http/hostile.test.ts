@@ -4,9 +4,9 @@ import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
 import { NodeSocket } from "../../../src/client/node-socket.ts";
 import { encodeValue } from "../../../src/frame/codec.ts";
+import { HIGH_WATER_BYTES } from "../../../src/transport/http/connection.ts";
 import { MAX_HEADER_BYTES } from "../../../src/transport/http/door.ts";
 import { BODY_DEADLINE_MS, MAX_BODY_BYTES, MAX_MESSAGE_BYTES } from "../../../src/transport/http/listener.ts";
-import { HIGH_WATER_BYTES } from "../../../src/transport/http/ws.ts";
 import { call, Raw } from "./call.ts";
 import { type Box, openBox, READER, SESSION, TOKEN } from "./fake.ts";
 
@@ -57,7 +57,11 @@ function frame(opcode: number, payload: Buffer, masked = true): Buffer {
   return Buffer.concat([head, Buffer.alloc(masked ? 4 : 0), payload]);
 }
 
-async function openSocket(box: Box, protocols: string[], query = ""): Promise<{ socket: NodeSocket; got: unknown[]; end: Promise<{ code: number; reason: string }> }> {
+async function openSocket(
+  box: Box,
+  protocols: string[],
+  query = "",
+): Promise<{ socket: NodeSocket; got: unknown[]; end: Promise<{ code: number; reason: string }> }> {
   const socket = new NodeSocket(`${box.url}/ws${query}`, protocols);
   const got: unknown[] = [];
   socket.onmessage = ({ data }) => got.push(data);
@@ -98,7 +102,9 @@ describe("hostile requests", () => {
   test("headers past the limit are refused", async () => {
     await using box = await openBox();
     for (const size of [MAX_HEADER_BYTES, 1024 * 1024]) {
-      const raw = new Raw(box).say(`GET /api/health HTTP/1.1\r\nHost: localhost\r\nX-Long: ${"x".repeat(size)}\r\n\r\n`);
+      const raw = new Raw(box).say(
+        `GET /api/health HTTP/1.1\r\nHost: localhost\r\nX-Long: ${"x".repeat(size)}\r\n\r\n`,
+      );
       assert.match(await raw.until((got) => got.includes("\r\n\r\n")), /^HTTP\/1.1 431 /);
       raw.socket.destroy();
     }
@@ -171,7 +177,10 @@ describe("hostile requests", () => {
     const json = `{"text":${"[".repeat(500_000)}${"]".repeat(500_000)}}`;
     assert.equal((await call(box, "POST", INPUT, { body: json })).error().code, "bad_request");
     const cbor = Buffer.alloc(1_000_000, 0x81);
-    assert.equal((await call(box, "POST", INPUT, { body: cbor, headers: { "content-type": "application/cbor" } })).error().code, "bad_request");
+    assert.equal(
+      (await call(box, "POST", INPUT, { body: cbor, headers: { "content-type": "application/cbor" } })).error().code,
+      "bad_request",
+    );
     const { socket, got, end } = await openSocket(box, ["cib.v1.cbor", `bearer.${TOKEN}`]);
     socket.send(cbor);
     socket.send(encodeValue({ cmd: "sessions.list" }));
@@ -186,7 +195,7 @@ describe("hostile requests", () => {
     const headers = { authorization: `Bearer ${READER}` };
     assert.equal((await call(box, "POST", INPUT, { body: '{"text":"x"}', headers })).status, 403);
     const { socket, got } = await openSocket(box, ["cib.v1.json", `bearer.${READER}`]);
-    socket.send('{"cmd":"interrupt","session":"' + SESSION + '"}');
+    socket.send(`{"cmd":"interrupt","session":"${SESSION}"}`);
     while (got.length === 0) await new Promise((resolve) => setImmediate(resolve));
     assert.match(String(got[0]), /"forbidden"/);
     socket.close();
@@ -242,7 +251,11 @@ describe("hostile sockets", () => {
 
   test("an upgrade without key, version or protocol is no WebSocket", async () => {
     await using box = await openBox();
-    for (const lines of ["", "Upgrade: websocket\r\nConnection: Upgrade\r\n", `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${randomBytes(16).toString("base64")}\r\nSec-WebSocket-Version: 13\r\n`]) {
+    for (const lines of [
+      "",
+      "Upgrade: websocket\r\nConnection: Upgrade\r\n",
+      `Upgrade: websocket\r\nConnection: Upgrade\r\nSec-WebSocket-Key: ${randomBytes(16).toString("base64")}\r\nSec-WebSocket-Version: 13\r\n`,
+    ]) {
       const raw = new Raw(box).say(`GET /ws HTTP/1.1\r\n${HEAD}${lines}\r\n`);
       assert.match(await raw.until((got) => got.includes("}}")), /^HTTP\/1.1 400 /);
       raw.socket.destroy();
@@ -272,7 +285,11 @@ describe("hostile sockets", () => {
     await using box = await openBox();
     const count = 1000;
     // In a process of their own, so that their buffers do not count as ours.
-    const child = spawn(process.execPath, ["-e", NEVER_READ, String(count), String(box.http.port), upgradeHead("cbor", `?session=${SESSION}&from=1`)], { stdio: "ignore" });
+    const child = spawn(
+      process.execPath,
+      ["-e", NEVER_READ, String(count), String(box.http.port), upgradeHead("cbor", `?session=${SESSION}&from=1`)],
+      { stdio: "ignore" },
+    );
     t.after(() => child.kill("SIGKILL"));
     while (box.http.connections < count) await new Promise((resolve) => setTimeout(resolve, 10));
     assert.equal(box.http.connections, count);

@@ -4,7 +4,7 @@ import { describe, test } from "node:test";
 import { promisify } from "node:util";
 import { CibError, ERRORS, type ErrorCode } from "../../../src/errors.ts";
 import { decodeValue, encodeValue } from "../../../src/frame/codec.ts";
-import { addressText } from "../../../src/transport/http/listener.ts";
+import { addressText } from "../../../src/transport/http/peer.ts";
 import { ROUTES } from "../../../src/transport/http/routes.ts";
 import { call, Raw } from "./call.ts";
 import { BEARER, openBox, SESSION, TOKEN } from "./fake.ts";
@@ -19,17 +19,47 @@ describe("routes", () => {
       ["GET", "/api/sessions?cursor=abc&limit=5", undefined, { cmd: "sessions.list", cursor: "abc", limit: 5 }],
       ["POST", "/api/sessions", { workdir: "a", id: "one" }, { cmd: "sessions.create", workdir: "a", id: "one" }],
       ["GET", `/api/sessions/${SESSION}`, undefined, { cmd: "sessions.get", session: SESSION }],
-      ["DELETE", `/api/sessions/${SESSION}?signal=kill`, undefined, { cmd: "sessions.stop", session: SESSION, signal: "kill" }],
+      [
+        "DELETE",
+        `/api/sessions/${SESSION}?signal=kill`,
+        undefined,
+        { cmd: "sessions.stop", session: SESSION, signal: "kill" },
+      ],
       ["POST", `/api/sessions/${SESSION}/resume`, undefined, { cmd: "sessions.resume", session: SESSION }],
       ["POST", INPUT, { text: "hällo" }, { cmd: "input", session: SESSION, text: "hällo" }],
       ["GET", `/api/sessions/${SESSION}/queue`, undefined, { cmd: "queue.list", session: SESSION }],
-      ["DELETE", `/api/sessions/${SESSION}/queue/in%2F1`, undefined, { cmd: "queue.cancel", session: SESSION, input: "in/1" }],
+      [
+        "DELETE",
+        `/api/sessions/${SESSION}/queue/in%2F1`,
+        undefined,
+        { cmd: "queue.cancel", session: SESSION, input: "in/1" },
+      ],
       ["POST", `/api/sessions/${SESSION}/interrupt`, undefined, { cmd: "interrupt", session: SESSION }],
-      ["POST", `/api/sessions/${SESSION}/resize`, { cols: 80, rows: 24 }, { cmd: "resize", session: SESSION, cols: 80, rows: 24 }],
-      ["POST", `/api/sessions/${SESSION}/send`, { text: "go", timeout_ms: 10 }, { cmd: "send", session: SESSION, text: "go", timeout_ms: 10 }],
-      ["GET", `/api/sessions/${SESSION}/frames?from=3&types=stop,usage&limit=2`, undefined, { cmd: "frames", session: SESSION, from: 3, types: ["stop", "usage"], limit: 2 }],
+      [
+        "POST",
+        `/api/sessions/${SESSION}/resize`,
+        { cols: 80, rows: 24 },
+        { cmd: "resize", session: SESSION, cols: 80, rows: 24 },
+      ],
+      [
+        "POST",
+        `/api/sessions/${SESSION}/send`,
+        { text: "go", timeout_ms: 10 },
+        { cmd: "send", session: SESSION, text: "go", timeout_ms: 10 },
+      ],
+      [
+        "GET",
+        `/api/sessions/${SESSION}/frames?from=3&types=stop,usage&limit=2`,
+        undefined,
+        { cmd: "frames", session: SESSION, from: 3, types: ["stop", "usage"], limit: 2 },
+      ],
       ["GET", "/api/tokens", undefined, { cmd: "tokens.list" }],
-      ["POST", "/api/tokens", { label: "phone", scopes: ["sessions:read"] }, { cmd: "tokens.create", label: "phone", scopes: ["sessions:read"] }],
+      [
+        "POST",
+        "/api/tokens",
+        { label: "phone", scopes: ["sessions:read"] },
+        { cmd: "tokens.create", label: "phone", scopes: ["sessions:read"] },
+      ],
       ["DELETE", "/api/tokens/t1", undefined, { cmd: "tokens.revoke", token: "t1" }],
     ];
     for (const [method, path, body, command] of asked) {
@@ -37,8 +67,14 @@ describe("routes", () => {
       assert.ok(answer.status === 200 || answer.status === 201, `${method} ${path}: ${answer.bytes}`);
       assert.deepEqual(box.control.commands.at(-1), command);
     }
-    const commands = ROUTES.map((route) => route.does).filter((does) => !["health", "openapi", "events", "socket"].includes(does));
-    assert.deepEqual(new Set(box.control.commands.map((command) => command.cmd)), new Set(commands), "a route without a case here");
+    const commands = ROUTES.map((route) => route.does).filter(
+      (does) => !["health", "openapi", "events", "socket"].includes(does),
+    );
+    assert.deepEqual(
+      new Set(box.control.commands.map((command) => command.cmd)),
+      new Set(commands),
+      "a route without a case here",
+    );
   });
 
   test("creations answer 201, and control may answer 202", async () => {
@@ -51,7 +87,14 @@ describe("routes", () => {
 
   test("an unknown path is 404, the root too in a box without a web client", async () => {
     await using box = await openBox();
-    for (const path of ["/", "/api", "/api/sessions/", "/api/nothing", `/api/sessions/${SESSION}/nothing`, "//api/health"]) {
+    for (const path of [
+      "/",
+      "/api",
+      "/api/sessions/",
+      "/api/nothing",
+      `/api/sessions/${SESSION}/nothing`,
+      "//api/health",
+    ]) {
       const answer = await call(box, "GET", path);
       assert.deepEqual([answer.status, answer.error().code], [404, "not_found"], path);
     }
@@ -60,21 +103,33 @@ describe("routes", () => {
   test("a wrong method is 405 and names the right ones", async () => {
     await using box = await openBox();
     const answer = await call(box, "PATCH", `/api/sessions/${SESSION}`);
-    assert.deepEqual([answer.status, answer.headers.allow, answer.error().code], [405, "GET, HEAD, DELETE", "method_not_allowed"]);
+    assert.deepEqual(
+      [answer.status, answer.headers.allow, answer.error().code],
+      [405, "GET, HEAD, DELETE", "method_not_allowed"],
+    );
     assert.equal((await call(box, "OPTIONS", "/api/tokens")).headers.allow, "GET, HEAD, POST");
   });
 
   test("HEAD answers like GET without the body", async () => {
     await using box = await openBox();
     const [head, get] = [await call(box, "HEAD", "/api/sessions"), await call(box, "GET", "/api/sessions")];
-    assert.deepEqual([head.status, head.bytes.length, head.headers["content-length"]], [200, 0, get.headers["content-length"]]);
+    assert.deepEqual(
+      [head.status, head.bytes.length, head.headers["content-length"]],
+      [200, 0, get.headers["content-length"]],
+    );
   });
 
   test("an unknown query key is refused by name, and so is a value of the wrong kind", async () => {
     await using box = await openBox();
     const frames = `/api/sessions/${SESSION}/frames`;
-    assert.match((await call(box, "GET", `${frames}?form=1`)).error().message, /unknown key "form"; known here: from, epoch, types, limit/);
-    assert.match((await call(box, "GET", `${frames}?from=x`)).error().message, /from: expected a whole number, got "x"/);
+    assert.match(
+      (await call(box, "GET", `${frames}?form=1`)).error().message,
+      /unknown key "form"; known here: from, epoch, types, limit/,
+    );
+    assert.match(
+      (await call(box, "GET", `${frames}?from=x`)).error().message,
+      /from: expected a whole number, got "x"/,
+    );
     assert.match((await call(box, "GET", `${frames}?from=1&from=2`)).error().message, /from: given twice/);
     assert.match((await call(box, "GET", `/api/sessions/${SESSION}/queue%zz`)).error().code, /not_found|bad_request/);
   });
@@ -83,14 +138,21 @@ describe("routes", () => {
     await using box = await openBox();
     const answer = await call(box, "POST", INPUT, { body: JSON.stringify({ session: LAST_UUID, text: "x" }) });
     assert.deepEqual([answer.status, answer.error().message], [400, "session: belongs to the path, not to the body"]);
-    assert.match((await call(box, "POST", INPUT, { body: '{"cmd":"tokens.list"}' })).error().message, /cmd: belongs to the path/);
+    assert.match(
+      (await call(box, "POST", INPUT, { body: '{"cmd":"tokens.list"}' })).error().message,
+      /cmd: belongs to the path/,
+    );
   });
 });
 
 describe("health and description", () => {
   test("health answers without a token, and says more with one", async () => {
     await using box = await openBox();
-    assert.deepEqual((await call(box, "GET", "/api/health", { bare: true })).json(), { status: "ok", version: "test", uptime_s: 1 });
+    assert.deepEqual((await call(box, "GET", "/api/health", { bare: true })).json(), {
+      status: "ok",
+      version: "test",
+      uptime_s: 1,
+    });
     assert.equal((await call(box, "GET", "/api/health")).json()["isolation"], "none");
     assert.equal((await call(box, "GET", "/api/health", { headers: { authorization: "Bearer wrong" } })).status, 401);
   });
@@ -114,7 +176,9 @@ describe("encodings", () => {
     await call(box, "POST", INPUT, { headers, body: encodeValue({ data: Buffer.from([1, 2]) }) });
     const command = box.control.commands.at(-1) as { data?: Uint8Array };
     assert.deepEqual(Buffer.from(command.data ?? []), Buffer.from([1, 2]));
-    const refused = decodeValue((await call(box, "POST", INPUT, { headers, body: encodeValue({ text: 1 }) })).bytes) as { error: { code: string } };
+    const refused = decodeValue(
+      (await call(box, "POST", INPUT, { headers, body: encodeValue({ text: 1 }) })).bytes,
+    ) as { error: { code: string } };
     assert.equal(refused.error.code, "bad_request");
   });
 
@@ -153,7 +217,10 @@ describe("exactly once over HTTP", () => {
     const ids = () => box.control.commands.map((command) => ("id" in command ? command.id : undefined));
     await call(box, "POST", INPUT, { body: '{"text":"a"}', headers: { "idempotency-key": "k1" } });
     await call(box, "POST", INPUT, { body: '{"text":"a","id":"own"}', headers: { "idempotency-key": "k1" } });
-    await call(box, "POST", `/api/sessions/${SESSION}/resize`, { body: '{"cols":1,"rows":1}', headers: { "idempotency-key": "k1" } });
+    await call(box, "POST", `/api/sessions/${SESSION}/resize`, {
+      body: '{"cols":1,"rows":1}',
+      headers: { "idempotency-key": "k1" },
+    });
     assert.deepEqual(ids(), ["k1", "own", undefined]);
   });
 });
@@ -190,7 +257,10 @@ describe("errors", () => {
     });
     const answer = await call(box, "POST", `/api/sessions/${SESSION}/send`, { body: '{"text":"x"}' });
     assert.equal(answer.status, 408);
-    assert.deepEqual([answer.json()["last"], answer.json()["messages"], answer.error().code], [4, ["so far"], "timeout"]);
+    assert.deepEqual(
+      [answer.json()["last"], answer.json()["messages"], answer.error().code],
+      [4, ["so far"], "timeout"],
+    );
   });
 
   test("security headers are on every answer, refusals too", async () => {
@@ -212,24 +282,43 @@ describe("the door", () => {
       assert.deepEqual([answer.status, answer.error().code], [400, "token_in_url"], key);
       assert.doesNotMatch(answer.bytes.toString(), new RegExp(TOKEN));
     }
-    assert.equal((await call(box, "GET", "/nowhere?token=x", { headers: { host: "evil.example" } })).error().code, "token_in_url");
+    assert.equal(
+      (await call(box, "GET", "/nowhere?token=x", { headers: { host: "evil.example" } })).error().code,
+      "token_in_url",
+    );
     assert.equal(box.control.credentials.length, 0);
   });
 
   test("the box answers to its own names only", async () => {
     await using box = await openBox({ hosts: ["box.example", "*.ts.example", "https://named.example"] });
     const status = async (host: string) => (await call(box, "GET", "/api/health", { headers: { host } })).status;
-    for (const host of ["localhost:8080", "127.0.0.1", "[::1]:80", "192.168.1.5:8080", "pi.local", "BOX.example", "a.ts.example:1", "named.example"]) {
+    for (const host of [
+      "localhost:8080",
+      "127.0.0.1",
+      "[::1]:80",
+      "192.168.1.5:8080",
+      "pi.local",
+      "BOX.example",
+      "a.ts.example:1",
+      "named.example",
+    ]) {
       assert.equal(await status(host), 200, host);
     }
-    for (const host of ["evil.example", "box.example.evil.example", "ts.example.evil", "notlocal", "127.0.0.1.evil.example"]) {
+    for (const host of [
+      "evil.example",
+      "box.example.evil.example",
+      "ts.example.evil",
+      "notlocal",
+      "127.0.0.1.evil.example",
+    ]) {
       assert.equal(await status(host), 403, host);
     }
   });
 
   test("a page of another site changes nothing and reads nothing", async () => {
     await using box = await openBox();
-    const status = async (method: string, headers: Record<string, string>) => (await call(box, method, "/api/sessions", { headers: { host: "box.example", ...headers } })).status;
+    const status = async (method: string, headers: Record<string, string>) =>
+      (await call(box, method, "/api/sessions", { headers: { host: "box.example", ...headers } })).status;
     assert.equal(await status("POST", { origin: "http://box.example" }), 201);
     assert.equal(await status("POST", { origin: "https://evil.example" }), 403);
     assert.equal(await status("GET", { origin: "https://evil.example" }), 403);
@@ -250,9 +339,15 @@ describe("the door", () => {
   test("a malformed or doubled Authorization is 401", async () => {
     await using box = await openBox();
     for (const authorization of ["Basic eDp5", "Bearer", "Bearer a b", TOKEN]) {
-      assert.equal((await call(box, "GET", "/api/sessions", { headers: { authorization } })).status, 401, authorization);
+      assert.equal(
+        (await call(box, "GET", "/api/sessions", { headers: { authorization } })).status,
+        401,
+        authorization,
+      );
     }
-    const both = await call(box, "GET", "/api/sessions", { headers: { ...BEARER, "sec-websocket-protocol": `bearer.${TOKEN}` } });
+    const both = await call(box, "GET", "/api/sessions", {
+      headers: { ...BEARER, "sec-websocket-protocol": `bearer.${TOKEN}` },
+    });
     assert.match(both.error().message, /more than one token/);
   });
 
@@ -269,12 +364,20 @@ describe("endings", () => {
   test("a client that leaves aborts its command, and nobody is blamed", async () => {
     await using box = await openBox();
     const left = new Promise<void>((resolve) => {
-      box.control.answers.set("send", (_, signal) => new Promise((_done, reject) => signal.addEventListener("abort", () => {
-        reject(signal.reason);
-        resolve();
-      })));
+      box.control.answers.set(
+        "send",
+        (_, signal) =>
+          new Promise((_done, reject) =>
+            signal.addEventListener("abort", () => {
+              reject(signal.reason);
+              resolve();
+            }),
+          ),
+      );
     });
-    const raw = new Raw(box).say(`POST /api/sessions/${SESSION}/send HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Length: 12\r\n\r\n{"text":"x"}`);
+    const raw = new Raw(box).say(
+      `POST /api/sessions/${SESSION}/send HTTP/1.1\r\nHost: localhost\r\nAuthorization: Bearer ${TOKEN}\r\nContent-Length: 12\r\n\r\n{"text":"x"}`,
+    );
     while (box.control.commands.length === 0) await new Promise((resolve) => setImmediate(resolve));
     raw.socket.destroy();
     await left;
@@ -283,7 +386,8 @@ describe("endings", () => {
 
   test("a token that ends cuts the command that it began, a stopping box too", async () => {
     await using box = await openBox();
-    const waits = (_: unknown, signal: AbortSignal) => new Promise<never>((_done, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
+    const waits = (_: unknown, signal: AbortSignal) =>
+      new Promise<never>((_done, reject) => signal.addEventListener("abort", () => reject(signal.reason)));
     box.control.answers.set("send", waits);
     const first = call(box, "POST", `/api/sessions/${SESSION}/send`, { body: '{"text":"x"}' });
     while (box.control.commands.length === 0) await new Promise((resolve) => setImmediate(resolve));
@@ -303,7 +407,14 @@ describe("endings", () => {
 
   test("curl works as the documentation types it", async () => {
     await using box = await openBox();
-    const { stdout } = await promisify(execFile)("curl", ["-s", "-H", `Authorization: Bearer ${TOKEN}`, "-d", '{"text":"hi"}', box.url + INPUT]);
+    const { stdout } = await promisify(execFile)("curl", [
+      "-s",
+      "-H",
+      `Authorization: Bearer ${TOKEN}`,
+      "-d",
+      '{"text":"hi"}',
+      box.url + INPUT,
+    ]);
     assert.deepEqual(JSON.parse(stdout), { done: "input" });
   });
 });

@@ -17,7 +17,14 @@ test("the verdict comes first, then every frame with an id to come back with", a
   const stream = new EventStream(box, `${EVENTS}?from=1`);
   const [verdict, first, second] = await stream.next(3);
   assert.deepEqual([verdict?.event, verdict?.id], ["verdict", `${EPOCH}:0`]);
-  assert.deepEqual(JSON.parse(verdict?.data ?? ""), { session: SESSION, epoch: EPOCH, first: 1, last: 2, from: 1, verdict: "ok" });
+  assert.deepEqual(JSON.parse(verdict?.data ?? ""), {
+    session: SESSION,
+    epoch: EPOCH,
+    first: 1,
+    last: 2,
+    from: 1,
+    verdict: "ok",
+  });
   assert.deepEqual([first?.event, first?.id, JSON.parse(first?.data ?? "").text], ["message", `${EPOCH}:1`, "a"]);
   assert.equal(second?.id, `${EPOCH}:2`);
   say(box, "hällo");
@@ -53,7 +60,10 @@ test("a client cut off in the middle of a split frame gets the frame again: only
     n = JSON.parse(piece?.data ?? "").part[1];
   }
   assert.ok(pieces.length > 5);
-  assert.deepEqual(pieces.map((piece) => piece?.id), [...pieces.slice(1).map(() => undefined), `${EPOCH}:1`]);
+  assert.deepEqual(
+    pieces.map((piece) => piece?.id),
+    [...pieces.slice(1).map(() => undefined), `${EPOCH}:1`],
+  );
   assert.equal(pieces.map((piece) => JSON.parse(piece?.data ?? "").text).join(""), "語".repeat(1000));
   stream.end();
 });
@@ -104,13 +114,22 @@ test("a gap, a revoked token and a stop are told by name before the end", async 
   await reader.next();
   await master.next();
   for (const each of box.control.readers) each.sink.gap(1, 4);
-  assert.deepEqual((await master.next()).map((event) => [event.event, JSON.parse(event.data)]), [["gap", { gap: [1, 4], session: SESSION }]]);
+  assert.deepEqual(
+    (await master.next()).map((event) => [event.event, JSON.parse(event.data)]),
+    [["gap", { gap: [1, 4], session: SESSION }]],
+  );
   await reader.next();
   box.control.principals.get(READER)?.abort.abort("revoked");
-  assert.deepEqual((await reader.next()).map((event) => [event.event, event.data]), [["bye", '{"bye":"revoked"}']]);
+  assert.deepEqual(
+    (await reader.next()).map((event) => [event.event, event.data]),
+    [["bye", '{"bye":"revoked"}']],
+  );
   await reader.raw.until();
   box.stop();
-  assert.deepEqual((await master.next()).map((event) => [event.event, event.data]), [["bye", '{"bye":"stopping"}']]);
+  assert.deepEqual(
+    (await master.next()).map((event) => [event.event, event.data]),
+    [["bye", '{"bye":"stopping"}']],
+  );
   await master.raw.until();
 });
 

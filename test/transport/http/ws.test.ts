@@ -8,7 +8,12 @@ import { decode as cborgDecode } from "cborg";
 import { NodeSocket, type NodeSocketOptions } from "../../../src/client/node-socket.ts";
 import { CibError } from "../../../src/errors.ts";
 import { decodeValue, encodeValue, frameOf } from "../../../src/frame/codec.ts";
-import { HIGH_WATER_BYTES, MAX_ATTACHMENTS, MAX_COMMANDS, MAX_MALFORMED } from "../../../src/transport/http/ws.ts";
+import {
+  HIGH_WATER_BYTES,
+  MAX_ATTACHMENTS,
+  MAX_COMMANDS,
+  MAX_MALFORMED,
+} from "../../../src/transport/http/connection.ts";
 import { type Box, EPOCH, OTHER, openBox, READER, SESSION, TOKEN } from "./fake.ts";
 
 type Message = Record<string, unknown>;
@@ -23,9 +28,19 @@ class Caller {
   #read = 0;
   #wake: (() => void) | undefined;
 
-  constructor(box: Box, query = "", format: "json" | "cbor" = "json", protocols?: string[], options?: NodeSocketOptions) {
+  constructor(
+    box: Box,
+    query = "",
+    format: "json" | "cbor" = "json",
+    protocols?: string[],
+    options?: NodeSocketOptions,
+  ) {
     this.format = format;
-    this.socket = new NodeSocket(`${box.url}/ws${query}`, protocols ?? [`cib.v1.${format}`, `bearer.${TOKEN}`], options);
+    this.socket = new NodeSocket(
+      `${box.url}/ws${query}`,
+      protocols ?? [`cib.v1.${format}`, `bearer.${TOKEN}`],
+      options,
+    );
     this.socket.onmessage = ({ data }) => {
       this.raw.push(data);
       const value = typeof data === "string" ? (JSON.parse(data) as unknown) : decodeValue(data as Buffer);
@@ -74,7 +89,8 @@ class Caller {
 }
 
 const text = (value: string) => ({ type: "text.delta", text: value }) as const;
-const errorOf = (message: Message) => (message["error"] as { code: string; message: string } | undefined) ?? { code: "none", message: "" };
+const errorOf = (message: Message) =>
+  (message["error"] as { code: string; message: string } | undefined) ?? { code: "none", message: "" };
 const turn = () => new Promise((resolve) => setImmediate(resolve));
 
 for (const format of ["json", "cbor"] as const) {
@@ -90,7 +106,16 @@ for (const format of ["json", "cbor"] as const) {
       await using box = await openBox();
       for (const word of ["a", "b"]) box.control.say(text(word));
       const caller = new Caller(box, `?session=${SESSION}&from=1`, format);
-      assert.deepEqual(await caller.next(), { re: null, ok: true, session: SESSION, epoch: EPOCH, first: 1, last: 2, from: 1, verdict: "ok" });
+      assert.deepEqual(await caller.next(), {
+        re: null,
+        ok: true,
+        session: SESSION,
+        epoch: EPOCH,
+        first: 1,
+        last: 2,
+        from: 1,
+        verdict: "ok",
+      });
       assert.equal((await caller.next())["text"], "a");
       assert.equal((await caller.next())["seq"], 2);
       box.control.say(text("c"));
@@ -101,7 +126,11 @@ for (const format of ["json", "cbor"] as const) {
     test("commands are answered under their id, unknown ones refused by name", async () => {
       await using box = await openBox();
       const caller = await new Caller(box, "", format).open();
-      assert.deepEqual(await caller.ask({ cmd: "sessions.list", id: "one" }), { re: "one", ok: true, done: "sessions.list" });
+      assert.deepEqual(await caller.ask({ cmd: "sessions.list", id: "one" }), {
+        re: "one",
+        ok: true,
+        done: "sessions.list",
+      });
       assert.deepEqual(await caller.ask({ cmd: "sessions.list" }), { re: null, ok: true, done: "sessions.list" });
       const refused = await caller.ask({ cmd: "rm", id: 7 });
       assert.deepEqual([refused["re"], refused["ok"], errorOf(refused).code], [7, false, "bad_request"]);
@@ -114,7 +143,10 @@ for (const format of ["json", "cbor"] as const) {
       await caller.ask({ cmd: "input", session: SESSION, text: "a", id: "x" });
       await caller.ask({ cmd: "input", session: SESSION, keys: ["Enter"], id: "y" });
       await caller.ask({ cmd: "resize", session: SESSION, cols: 2, rows: 2, id: "z" });
-      assert.deepEqual(box.control.commands.map((command) => ("id" in command ? command.id : undefined)), ["x", undefined, undefined]);
+      assert.deepEqual(
+        box.control.commands.map((command) => ("id" in command ? command.id : undefined)),
+        ["x", undefined, undefined],
+      );
       caller.socket.close();
     });
 
@@ -126,8 +158,15 @@ for (const format of ["json", "cbor"] as const) {
       assert.equal(errorOf(await caller.ask({ cmd: "attach", session: OTHER })).code, "conflict");
       box.control.say(text("mine"));
       box.control.say(text("other"), OTHER);
-      assert.deepEqual(new Set([(await caller.next())["text"], (await caller.next())["text"]]), new Set(["mine", "other"]));
-      assert.deepEqual(await caller.ask({ cmd: "detach", session: OTHER, id: "3" }), { re: "3", ok: true, session: OTHER });
+      assert.deepEqual(
+        new Set([(await caller.next())["text"], (await caller.next())["text"]]),
+        new Set(["mine", "other"]),
+      );
+      assert.deepEqual(await caller.ask({ cmd: "detach", session: OTHER, id: "3" }), {
+        re: "3",
+        ok: true,
+        session: OTHER,
+      });
       assert.equal(box.control.readers.size, 1);
       assert.equal(errorOf(await caller.ask({ cmd: "detach", session: OTHER })).code, "not_found");
       caller.socket.close();
@@ -251,10 +290,16 @@ test("a socket that ends aborts what it asked for", async () => {
   await using box = await openBox();
   const caller = await new Caller(box).open();
   const aborted = new Promise<void>((resolve) => {
-    box.control.answers.set("send", (_, signal) => new Promise((_done, reject) => signal.addEventListener("abort", () => {
-      reject(new CibError("internal", "left"));
-      resolve();
-    })));
+    box.control.answers.set(
+      "send",
+      (_, signal) =>
+        new Promise((_done, reject) =>
+          signal.addEventListener("abort", () => {
+            reject(new CibError("internal", "left"));
+            resolve();
+          }),
+        ),
+    );
   });
   caller.send({ cmd: "send", session: SESSION, text: "x" });
   while (box.control.commands.length === 0) await turn();
@@ -279,10 +324,14 @@ test("messages that are no commands are refused, and after a few the socket is c
 
 test("a socket follows a bounded number of sessions", async () => {
   await using box = await openBox();
-  const ids = Array.from({ length: MAX_ATTACHMENTS + 1 }, (_, i) => SESSION.replace(/.{4}$/, i.toString(16).padStart(4, "0")) as typeof SESSION);
+  const ids = Array.from(
+    { length: MAX_ATTACHMENTS + 1 },
+    (_, i) => SESSION.replace(/.{4}$/, i.toString(16).padStart(4, "0")) as typeof SESSION,
+  );
   for (const id of ids) box.control.logs.set(id, []);
   const caller = await new Caller(box).open();
-  for (const session of ids.slice(0, MAX_ATTACHMENTS)) assert.equal((await caller.ask({ cmd: "attach", session }))["ok"], true);
+  for (const session of ids.slice(0, MAX_ATTACHMENTS))
+    assert.equal((await caller.ask({ cmd: "attach", session }))["ok"], true);
   assert.equal(errorOf(await caller.ask({ cmd: "attach", session: ids.at(-1) })).code, "overloaded");
   caller.socket.close();
 });
@@ -310,7 +359,29 @@ test("with a certificate it is HTTPS and WSS", async (t) => {
   const folder = mkdtempSync(join(tmpdir(), "cib-tls-"));
   t.after(() => rmSync(folder, { recursive: true }));
   const [key, cert] = [join(folder, "key.pem"), join(folder, "cert.pem")];
-  execFileSync("openssl", ["req", "-x509", "-newkey", "ec", "-pkeyopt", "ec_paramgen_curve:prime256v1", "-nodes", "-keyout", key, "-out", cert, "-days", "2", "-subj", "/CN=localhost", "-addext", "subjectAltName=IP:127.0.0.1"], { stdio: "ignore" });
+  execFileSync(
+    "openssl",
+    [
+      "req",
+      "-x509",
+      "-newkey",
+      "ec",
+      "-pkeyopt",
+      "ec_paramgen_curve:prime256v1",
+      "-nodes",
+      "-keyout",
+      key,
+      "-out",
+      cert,
+      "-days",
+      "2",
+      "-subj",
+      "/CN=localhost",
+      "-addext",
+      "subjectAltName=IP:127.0.0.1",
+    ],
+    { stdio: "ignore" },
+  );
   await using box = await openBox({ tls: { cert, key } });
   box.control.say(text("sealed"));
   const caller = new Caller(box, `?session=${SESSION}&from=1`, "json", undefined, { ca: readFileSync(cert) });

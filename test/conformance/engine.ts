@@ -1,0 +1,74 @@
+/** A scripted engine: answers every prompt with the same words in the same frames, at once, and says what a test tells it to say. */
+import type { Agent, AgentEvents, AgentSpec, Engine, Position } from "../../src/agent/agent.ts";
+import type { FrameBody, SessionId } from "../../src/frame/frame.ts";
+
+export class ScriptEngine implements Engine, AsyncDisposable {
+  /** Every prompt that Claude would have taken, by session, across restarts: the oracle for "once". */
+  readonly prompts = new Map<SessionId, string[]>();
+  readonly #agents = new Map<SessionId, ScriptAgent>();
+
+  async start(spec: AgentSpec, events: AgentEvents): Promise<Agent> {
+    const prompts = this.prompts.get(spec.session) ?? [];
+    this.prompts.set(spec.session, prompts);
+    const agent = new ScriptAgent(prompts, events);
+    this.#agents.set(spec.session, agent);
+    return agent;
+  }
+
+  async shows(at: Position, text: string): Promise<boolean> {
+    const prompts = this.prompts.get(at.file as SessionId) ?? [...this.prompts.values()].flat();
+    return prompts.includes(text, at.offset);
+  }
+
+  /** Frames as if Claude had made them. */
+  say(session: SessionId, ...bodies: FrameBody[]): void {
+    const agent = this.#agents.get(session);
+    if (agent === undefined) throw new Error(`no agent for ${session}`);
+    for (const body of bodies) agent.events.frame(body);
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {}
+}
+
+class ScriptAgent implements Agent {
+  readonly terminal = true;
+  readonly version = "0.0.0";
+  readonly pid = process.pid;
+  readonly ready = Promise.resolve();
+  readonly events: AgentEvents;
+  readonly #prompts: string[];
+
+  constructor(prompts: string[], events: AgentEvents) {
+    this.#prompts = prompts;
+    this.events = events;
+  }
+
+  get at(): Position {
+    return { file: "script", offset: this.#prompts.length };
+  }
+
+  async submit(text: string): Promise<void> {
+    this.#prompts.push(text);
+    this.events.frame({ type: "status", state: "working", elapsed_ms: 0 });
+    setImmediate(() => {
+      this.events.frame({ type: "text.delta", text: `heard: ${text}` });
+      this.events.frame({ type: "stop", reason: "end_turn" });
+      this.events.frame({ type: "status", state: "idle", elapsed_ms: 1 });
+    });
+  }
+
+  write(bytes: Uint8Array): void {
+    this.events.terminal(bytes);
+  }
+
+  resize(): void {}
+
+  async interrupt(): Promise<boolean> {
+    return true;
+  }
+
+  async stop(): Promise<void> {
+    this.events.ending({ code: 0, signal: undefined });
+    this.events.exited({ code: 0, signal: undefined });
+  }
+}

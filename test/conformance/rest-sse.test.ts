@@ -1,0 +1,4 @@
+import { conformance } from "./suite.ts";
+import { restAndEvents } from "./ways.ts";
+
+conformance(restAndEvents);

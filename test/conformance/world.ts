@@ -1,0 +1,110 @@
+/** A world for the suite: the real daemon in this process, with a scripted engine in Claude's place, that can stop, start again and lose power. */
+import { once } from "node:events";
+import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
+import { type AddressInfo, createServer } from "node:net";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { readConfig } from "../../src/config.ts";
+import { type Daemon, startDaemon } from "../../src/daemon.ts";
+import type { FrameBody, SessionId } from "../../src/frame/frame.ts";
+import { ScriptEngine } from "./engine.ts";
+
+export const MASTER = "conformance-master-token-of-32-characters";
+
+export interface World extends AsyncDisposable {
+  /** "http://127.0.0.1:<port>", the same after a restart. */
+  readonly url: string;
+  readonly master: string;
+  /** Every prompt that reached Claude in this session. */
+  prompts(session: SessionId): readonly string[];
+  /** Frames as if Claude had made them. */
+  say(session: SessionId, ...bodies: FrameBody[]): void;
+  stop(): Promise<void>;
+  start(): Promise<void>;
+  /** Stops as a power loss would: the last `frames` of the session's log were never on the disk. Then starts. */
+  losePower(session: SessionId, frames: number): Promise<void>;
+  readonly faults: readonly unknown[];
+}
+
+export async function openWorld(env: Readonly<Record<string, string>> = {}): Promise<World> {
+  const world = new DaemonWorld(env, await freePort());
+  await world.start();
+  return world;
+}
+
+/** Found beforehand: uWebSockets.js does not set SO_REUSEADDR for port 0, so such a port could not be taken again at once. */
+async function freePort(): Promise<number> {
+  const server = createServer().listen(0, "127.0.0.1");
+  await once(server, "listening");
+  const { port } = server.address() as AddressInfo;
+  server.close();
+  await once(server, "close");
+  return port;
+}
+
+class DaemonWorld implements World {
+  readonly master = MASTER;
+  readonly faults: unknown[] = [];
+  readonly #folder = mkdtempSync(join(tmpdir(), "cib-conformance-"));
+  readonly #env: Readonly<Record<string, string>>;
+  readonly #engine = new ScriptEngine();
+  #daemon: Daemon | undefined;
+  readonly #port: number;
+
+  constructor(env: Readonly<Record<string, string>>, port: number) {
+    this.#env = env;
+    this.#port = port;
+    mkdirSync(join(this.#folder, "workspace"));
+  }
+
+  get url(): string {
+    return `http://127.0.0.1:${this.#port}`;
+  }
+
+  prompts(session: SessionId): readonly string[] {
+    return this.#engine.prompts.get(session) ?? [];
+  }
+
+  say(session: SessionId, ...bodies: FrameBody[]): void {
+    this.#engine.say(session, ...bodies);
+  }
+
+  async start(): Promise<void> {
+    const config = readConfig({
+      CIB_AUTH_TOKEN: MASTER,
+      CIB_LISTEN: `127.0.0.1:${this.#port}`,
+      CIB_DATA: join(this.#folder, "data"),
+      CIB_WORKSPACE: join(this.#folder, "workspace"),
+      CIB_HOME: join(this.#folder, "home"),
+      ANTHROPIC_API_KEY: "sk-ant-dummy-000000000000000000000000000000",
+      ...this.#env,
+    });
+    this.#daemon = await startDaemon(config, {
+      engine: this.#engine,
+      fault: (where, thrown) => this.faults.push([where, thrown]),
+    });
+  }
+
+  async stop(): Promise<void> {
+    await this.#daemon?.stop();
+    this.#daemon = undefined;
+  }
+
+  async losePower(session: SessionId, frames: number): Promise<void> {
+    const [data, image] = [join(this.#folder, "data"), join(this.#folder, "image")];
+    // What is on the disk while the daemon runs is what a cut would leave, but for what was not synced.
+    cpSync(data, image, { recursive: true });
+    await this.stop();
+    rmSync(data, { recursive: true });
+    renameSync(image, data);
+    const log = join(data, "sessions", session, "transcript.jsonl");
+    const lines = readFileSync(log, "utf8").split("\n").slice(0, -1);
+    writeFileSync(log, `${lines.slice(0, -frames).join("\n")}\n`);
+    await this.start();
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await this.stop();
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}

@@ -1,0 +1,4 @@
+import { conformance } from "./suite.ts";
+import { webSocket } from "./ways.ts";
+
+conformance(webSocket("json"));
