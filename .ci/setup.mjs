@@ -7,7 +7,7 @@ import { fileURLToPath } from "node:url";
 const ROOT = dirname(dirname(fileURLToPath(import.meta.url)));
 const BUNDLE = join(ROOT, "dist/cib.mjs");
 /** What the bundle is made of: one of these younger than it, and it is built again. */
-const SOURCES = ["src", "package.json", "package-lock.json", ".ci/build.mjs"];
+const SOURCES = ["src", "docs/openapi.json", "package.json", "package-lock.json", ".ci/build.mjs"];
 const OLDEST_NODE = [20, 19];
 
 checkNode();

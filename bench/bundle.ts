@@ -48,10 +48,10 @@ interface SourceMap {
 /** Bytes by input: each mapped stretch of a line belongs to its source, up to the next stretch. */
 function shares(code: string, { sources, mappings }: SourceMap): Map<string, number> {
   const sizes = new Map<string, number>();
-  const lines = code.split("\n");
+  const rows = mappings.split(";");
   let source = 0;
-  for (const [row, segments] of mappings.split(";").entries()) {
-    const line = lines[row] ?? "";
+  for (const [row, line] of code.split("\n").entries()) {
+    const segments = rows[row] ?? "";
     let column = 0;
     let owner = "";
     for (const segment of segments === "" ? [] : segments.split(",")) {

@@ -28,7 +28,7 @@ function enter(): Promise<void> {
     });
     let upgraded = false;
     let greeted = false;
-    let rest = Buffer.alloc(0);
+    let rest: Buffer = Buffer.alloc(0);
     socket.on("data", (chunk: Buffer) => {
       rest = rest.length === 0 ? chunk : Buffer.concat([rest, chunk]);
       if (!upgraded) {

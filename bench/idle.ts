@@ -44,7 +44,7 @@ export const idle: Question = {
       columns: ["process", "RSS MB", "PSS MB", "wakeups/s", "CPU %"],
       rows: watched.map((w, i) => [names[i] ?? "", num(w.rss, 1), num(w.pss, 1), num(w.wakeups, 1), num(w.cpu, 2)]),
       notes: [
-        `All four at the same time, over ${WATCH_MS / 1000} s after ${SETTLE_MS / 1000} s of rest; all listeners up, no client. Wakeups are the voluntary context switches of all threads. CPU time has a step of 10 ms, ${num(1 / (WATCH_MS / 1000))} % here. The last row is the daemon only: Claude Code is a process of its own and costs what it costs.`,
+        `All four at the same time, over ${WATCH_MS / 1000} s after ${SETTLE_MS / 1000} s of rest; all listeners up, no client. Wakeups are the voluntary context switches of all threads; about 1.2 of them are uWebSockets.js' own timers. PSS divides what several Node processes share, so it is lower here than on a box that runs one. CPU time has a step of 10 ms, ${num(1 / (WATCH_MS / 1000))} % here. The last row is the daemon only: Claude Code is a process of its own and costs what it costs.`,
       ],
       figures: {
         rss_mb: alone.rss,

@@ -42,7 +42,7 @@ for (const question of asked) {
 
 const figures = Object.fromEntries(
   Object.entries(answers).flatMap(([name, answer]) =>
-    Object.entries(answer.figures).map(([figure, value]) => [`${name}.${figure}`, Number(value.toPrecision(4))]),
+    Object.entries(answer.figures).map(([figure, value]) => [`${name}.${figure}`, Number(value.toPrecision(6))]),
   ),
 );
 const machine = `${availableParallelism()} cores, ${process.arch}, ${Math.round(totalmem() / 2 ** 30)} GiB, Node ${process.versions.node}`;
@@ -52,7 +52,10 @@ writeFileSync(
   `${ROOT}/bench/last.json`,
   `${JSON.stringify({ date, commit: commit(), machine, figures, over, answers }, null, 2)}\n`,
 );
-if (asked.length === QUESTIONS.length) writeFileSync(`${ROOT}/bench/last.md`, report());
+if (asked.length === QUESTIONS.length) {
+  writeFileSync(`${ROOT}/bench/last.md`, report());
+  execFileSync(`${ROOT}/node_modules/.bin/biome`, ["format", "--write", "bench/last.md"], { cwd: ROOT });
+}
 
 for (const line of over) process.stderr.write(`bench: over budget: ${line}\n`);
 process.exit(values.check === true && over.length > 0 ? 1 : 0);

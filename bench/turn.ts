@@ -32,7 +32,7 @@ export const turn: Question = {
       columns: ["CIB_FSYNC", "frames", "log bytes", "ledger bytes", "meta.json bytes", "bytes to the disk", "fsyncs"],
       rows,
       notes: [
-        `One turn, median of ${TURNS}: input accepted and typed, ${LINES} lines in as many display hooks, one Bash call, the end. "To the disk" is write_bytes of the daemon: whole 4 KiB pages as they become dirty; Claude Code's own files are not in it. Fsyncs are all of fsync and fdatasync: the ledger's for the acceptance and for the typing, the log's, and those of meta.json by write-rename.`,
+        `One turn, median of ${TURNS}: input accepted and typed, one Bash call, ${LINES} lines 10 ms apart, which Claude Code hands over several at a time, the end. "To the disk" is write_bytes of the daemon: whole 4 KiB pages as they become dirty; Claude Code's own files are not in it. Fsyncs are all of fsync and fdatasync: the ledger's for the acceptance and for the typing, the log's, and those of meta.json by write-rename.`,
       ],
       figures,
     };

@@ -2,6 +2,7 @@
 import { randomBytes, randomUUID } from "node:crypto";
 import { chownSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
+import openapi from "../docs/openapi.json" with { type: "json" };
 import { createEngine } from "./agent/engine.ts";
 import { sweep } from "./agent/process-tree.ts";
 import type { Credential } from "./agent/agent.ts";
@@ -15,7 +16,7 @@ import { privateFolder, writeRename } from "./files.ts";
 import { Lock } from "./lock.ts";
 import { Ledger } from "./session/ledger.ts";
 import type { Meta } from "./session/meta.ts";
-import type { Box, Secrets } from "./session/session.ts";
+import type { Box, Secrets } from "./session/box.ts";
 import { Sessions } from "./session/sessions.ts";
 import { createHttp } from "./transport/http/http.ts";
 
@@ -117,6 +118,7 @@ async function compose(config: Config, deps: Deps & Required<Pick<Deps, "now" | 
     listen: config.listen,
     ...(config.tls && { tls: config.tls }),
     hosts: config.hosts,
+    openapi: JSON.stringify(openapi),
     onFault: fault,
   });
   undo.use(http);

@@ -269,7 +269,8 @@ export class PtyAgent implements Agent {
     }
   }
 
-  async #sessionStart(body: Json): Promise<void> {
+  async #sessionStart(told: Json): Promise<void> {
+    const body = this.#started ? told : this.#ownStart(told);
     const file = text(body["transcript_path"]);
     this.#started = true;
     if (body["source"] === "clear") this.#submission?.effect();
@@ -278,6 +279,13 @@ export class PtyAgent implements Agent {
     this.#feed({ src: "hook", at: this.#now(), event: "SessionStart", body });
     this.#events.position(this.#transcript.at);
     await this.#transcript.drain();
+  }
+
+  /** A fork's first SessionStart still names the conversation it came from. */
+  #ownStart(body: Json): Json {
+    const { start, conversation } = this.#spec;
+    if (typeof start === "string" || body["session_id"] !== start.fork) return body;
+    return { ...body, session_id: conversation, transcript_path: this.at.file };
   }
 
   // Ends
@@ -290,12 +298,15 @@ export class PtyAgent implements Agent {
     clearTimeout(this.#lookTimer);
     for (const watch of this.#watches) watch[Symbol.dispose]();
     this.#transcript[Symbol.dispose]();
-    this.#events.ending(this.#exit);
-    this.#feed({ src: "exit", at: this.#now() });
-    // What Claude leaves behind (a tool in a session of its own, after kill -9) ends with it.
-    await endTree(sessionMarker(this.#spec.session), undefined, "term", this.#spec.user).catch(this.#fault);
-    this.#events.exited(this.#exit);
-    this.#end();
+    try {
+      this.#events.ending(this.#exit);
+      this.#feed({ src: "exit", at: this.#now() });
+      // What Claude leaves behind (a tool in a session of its own, after kill -9) ends with it.
+      await endTree(sessionMarker(this.#spec.session), undefined, "term", this.#spec.user).catch(this.#fault);
+      this.#events.exited(this.#exit);
+    } finally {
+      this.#end();
+    }
   }
 
   async #untilReady(): Promise<void> {

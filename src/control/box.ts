@@ -94,7 +94,7 @@ export class BoxControl implements Control {
       case "queue.list":
         return { body: { inputs: this.#session(command).queue.list() } };
       case "queue.cancel":
-        this.#session(command).queue.cancel(command.input);
+        await this.#session(command).queue.cancel(command.input);
         return { body: { input: command.input, state: "failed" } };
       case "interrupt":
         return (await this.#session(command).interrupt(signal)) ? { body: { state: "idle" } } : { status: 202, body: { pending: true } };

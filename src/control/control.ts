@@ -1,5 +1,5 @@
 /** Control as the transports see it: the one way in. */
-import type { CloseReason, Sink } from "../frame/sink.ts";
+import type { Sink } from "../frame/sink.ts";
 import type { Credential, Principal } from "../auth/gate.ts";
 import type { Attach, Command } from "./commands.ts";
 import type { SessionId } from "../frame/frame.ts";
@@ -40,4 +40,4 @@ export interface Control {
   health(who: Principal | undefined): Readonly<Record<string, unknown>>;
 }
 
-export type { CloseReason, Credential, Principal };
+export type { Credential, Principal };

@@ -65,12 +65,13 @@ export class Queue {
     return { input: entry.input, seq };
   }
 
-  /** Takes a waiting text back. Throws `not_found`, or `conflict` when it is being typed. */
-  cancel(input: string): void {
+  /** Takes a waiting text back; durable when it resolves. Throws `not_found`, or `conflict` when it is being typed. */
+  async cancel(input: string): Promise<void> {
     const entry = this.#waiting().find((each) => each.input === input);
     if (entry === undefined) throw new CibError("not_found", `no waiting input ${input}`);
     if (entry.typing !== undefined) throw new CibError("conflict", `input ${input} is already with Claude; interrupt it`);
     this.#settle(entry, "failed", "cancelled");
+    await this.#options.ledger.sync();
   }
 
   /** Something changed: deliver what can be delivered. */

@@ -1,45 +1,17 @@
 /** One session: its Claude, its log and what a client may do to them. */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import type { Agent, AgentEvents, AgentSpec, Credential, Engine, Exit } from "../agent/agent.ts";
+import type { Agent, AgentEvents, AgentSpec, Credential, Exit } from "../agent/agent.ts";
 import { asCibError, CibError } from "../errors.ts";
 import type { Body, FrameBody, SessionId, SessionState } from "../frame/frame.ts";
 import type { Fanout } from "./fanout.ts";
-import type { Ledger } from "./ledger.ts";
+import type { Box, Secrets } from "./box.ts";
 import type { Log } from "./log.ts";
-import { nodeDisk } from "./disk.ts";
-import { type Meta, metaText } from "./meta.ts";
+import type { Meta } from "./meta.ts";
+import { MetaFile } from "./meta-file.ts";
 import type { PtyLane } from "./pty-lane.ts";
 import { Queue } from "./queue.ts";
 import { TAIL_FRAMES, Tail, tailOf } from "./tail.ts";
-
-/** What the box gives every session. */
-export interface Box {
-  readonly engine: Engine;
-  readonly ledger: Ledger;
-  readonly now: () => number;
-  /** The part of a start that is the same for all: home, user, model default, thinking, base URL. */
-  readonly settings: {
-    readonly home: string;
-    readonly model: string;
-    readonly thinking: boolean;
-    readonly baseUrl?: string;
-    readonly user?: { readonly uid: number; readonly gid: number };
-  };
-  /** What pays for a session of this mode; throws `conflict` saying what to set when there is nothing. */
-  credential(mode: Meta["auth"], key: string | undefined): Credential;
-  seal(value: Secrets, session: SessionId): string;
-  /** Undefined when the master token has changed since. */
-  unseal(text: string, session: SessionId): Secrets | undefined;
-  /** Our own faults go here: counted and printed, never swallowed. */
-  fault(where: string, thrown: unknown): void;
-}
-
-/** What meta.json holds only sealed. */
-export interface Secrets {
-  readonly key?: string;
-  readonly env?: Readonly<Record<string, string>>;
-}
 
 /** A session's files and streams, opened by sessions.ts. */
 export interface Parts {
@@ -62,25 +34,26 @@ export class Session {
   readonly fanout: Fanout;
   readonly queue: Queue;
   readonly #box: Box;
-  readonly #folder: string;
-  #meta: Meta;
+  readonly #meta: MetaFile;
   #agent: Agent | undefined;
   #ready = false;
   #tail: Tail;
   #size = { cols: DEFAULT_COLS, rows: DEFAULT_ROWS };
   /** Turns that had ended when the position in meta.json was taken (tail.ts counts them). */
   #storedTurns = 0;
-  #saving: Promise<void> | undefined;
-  #unsaved = false;
   /** Starts and stops happen one after the other. */
   #turnstile: Promise<unknown> = Promise.resolve();
 
   constructor(box: Box, meta: Meta, parts: Parts) {
     this.id = meta.id;
     this.#box = box;
-    this.#meta = meta;
-    this.#folder = parts.folder;
     this.log = parts.log;
+    this.#meta = new MetaFile(join(parts.folder, "meta.json"), meta, {
+      // The position must never be ahead of the log: what lies between would be told by nobody.
+      before: () => this.log.flush(),
+      // A full disk must not end the session: the next change writes everything again.
+      failed: (failure) => box.fault("meta.json", failure),
+    });
     this.lane = parts.lane;
     this.fanout = parts.fanout;
     this.#tail = tailOf(this.log.frames(this.#tailFrom()), meta.position?.seq ?? 0, (tail) => {
@@ -99,7 +72,7 @@ export class Session {
   }
 
   get meta(): Meta {
-    return this.#meta;
+    return this.#meta.value;
   }
 
   get state(): SessionState {
@@ -119,7 +92,7 @@ export class Session {
   }
 
   info(): Info {
-    const meta = this.#meta;
+    const meta = this.meta;
     return {
       session: this.id,
       state: this.state,
@@ -146,16 +119,16 @@ export class Session {
   async start(secrets?: Secrets): Promise<void> {
     await this.#inTurn(async () => {
       if (this.#agent !== undefined) return;
-      const kept = this.#meta.sealed === undefined ? {} : this.#box.unseal(this.#meta.sealed, this.id);
+      const kept = this.meta.sealed === undefined ? {} : this.#box.unseal(this.meta.sealed, this.id);
       if (kept === undefined && secrets === undefined) {
         throw new CibError("conflict", "this session's key is sealed under an earlier CIB_AUTH_TOKEN; set CIB_AUTH_TOKEN_PREVIOUS, or create a new session");
       }
       const { key, env = {} } = { ...kept, ...secrets };
-      const credential = this.#box.credential(this.#meta.auth, key);
-      if (!this.#meta.wanted) this.#change({ wanted: true });
+      const credential = this.#box.credential(this.meta.auth, key);
+      if (!this.meta.wanted) this.#meta.change({ wanted: true });
       const agent = await this.#box.engine.start(this.#spec(credential, env), this.#events());
       this.#agent = agent;
-      this.#change({ started: true, version: agent.version });
+      this.#meta.change({ started: true, version: agent.version });
       agent.ready.then(
         () => this.#takesInput(agent),
         (failure: unknown) => this.#cannotStart(agent, failure),
@@ -166,7 +139,7 @@ export class Session {
   /** Ends Claude with its whole process tree; the log stays. `wanted`: whether it should run again after a restart. */
   async stop(signal: "term" | "kill", options: { wanted: boolean; reason: string }): Promise<void> {
     await this.#inTurn(async () => {
-      if (this.#meta.wanted !== options.wanted) this.#change({ wanted: options.wanted });
+      if (this.meta.wanted !== options.wanted) this.#meta.change({ wanted: options.wanted });
       const agent = this.#agent;
       if (agent === undefined) return;
       this.#stopping = options.reason;
@@ -182,9 +155,9 @@ export class Session {
 
   /** Stops, and writes what must survive: the log's clean mark, the terminal ring. The session cannot be used any more. */
   async close(reason: string): Promise<void> {
-    await this.stop("term", { wanted: this.#meta.wanted, reason });
+    await this.stop("term", { wanted: this.meta.wanted, reason });
     this.fanout.close("stopping");
-    await this.#saved();
+    await this.#meta.saved();
     await this.log.close();
     await this.lane.spill();
   }
@@ -210,7 +183,7 @@ export class Session {
   }
 
   #spec(credential: Credential, env: Readonly<Record<string, string>>): AgentSpec {
-    const meta = this.#meta;
+    const meta = this.meta;
     const { home, thinking, baseUrl, user } = this.#box.settings;
     const fork = meta.started ? undefined : meta.fork_of;
     return {
@@ -240,9 +213,8 @@ export class Session {
       frame: (body) => this.#told(body),
       terminal: (bytes) => this.lane.write(bytes),
       position: ({ file, offset }) => {
-        this.#meta = { ...this.#meta, position: { file, offset, seq: this.log.numbered } };
+        this.#meta.change({ position: { file, offset, seq: this.log.numbered } });
         this.#storedTurns = this.#tail.turns;
-        this.#save();
       },
       ending: (how) => {
         this.#ready = false;
@@ -318,8 +290,8 @@ export class Session {
     if (how.words) this.append({ type: "error", code: "claude_failed", message: how.words });
     this.append({ type: "status", state: "stopped", elapsed_ms: this.#elapsed() });
     // A Claude that ended by itself stays ended: starting it again and again would only hide why.
-    if (this.#stopping === undefined) this.#change({ wanted: false });
-    else this.#save();
+    if (this.#stopping === undefined) this.#meta.change({ wanted: false });
+    else this.#meta.save();
   }
 
   #takes(): boolean {
@@ -338,7 +310,7 @@ export class Session {
         this.#count(body);
         break;
       case "meta":
-        this.#change({
+        this.#meta.change({
           ...(body.model !== undefined && { running_model: body.model }),
           ...(body.title !== undefined && { title: body.title }),
           ...(body.version !== undefined && { version: body.version }),
@@ -349,7 +321,7 @@ export class Session {
   }
 
   #count({ input, output, cache_read, cache_write, cost_usd }: Body<"usage">): void {
-    const sum = this.#meta.usage;
+    const sum = this.meta.usage;
     const usage = {
       input: sum.input + input,
       output: sum.output + output,
@@ -358,38 +330,7 @@ export class Session {
       turns: sum.turns + 1,
       ...((sum.cost_usd !== undefined || cost_usd !== undefined) && { cost_usd: (sum.cost_usd ?? 0) + (cost_usd ?? 0) }),
     };
-    this.#meta = { ...this.#meta, usage };
-  }
-
-  #change(part: Partial<Meta>): void {
-    const next = { ...this.#meta, ...part };
-    if (JSON.stringify(next) === JSON.stringify(this.#meta)) return;
-    this.#meta = next;
-    this.#save();
-  }
-
-  /** Writes meta.json beside the running loop; what changes meanwhile is written after it. */
-  #save(): void {
-    if (this.#saving !== undefined) {
-      this.#unsaved = true;
-      return;
-    }
-    // The position must never be ahead of the log: what lies between would be told by nobody.
-    this.log.flush();
-    this.#saving = nodeDisk
-      .replace(join(this.#folder, "meta.json"), Buffer.from(metaText(this.#meta)))
-      // A full disk must not end the session: the next change writes everything again.
-      .catch((failure: unknown) => this.#box.fault("meta.json", failure))
-      .finally(() => {
-        this.#saving = undefined;
-        if (!this.#unsaved) return;
-        this.#unsaved = false;
-        this.#save();
-      });
-  }
-
-  async #saved(): Promise<void> {
-    while (this.#saving !== undefined) await this.#saving;
+    this.#meta.note({ usage });
   }
 
   #tailFrom(): number {

@@ -8,7 +8,8 @@ import { Fanout } from "./fanout.ts";
 import { Log } from "./log.ts";
 import { type Meta, readMeta, writeMeta } from "./meta.ts";
 import { PtyLane } from "./pty-lane.ts";
-import { type Box, Session, type Secrets } from "./session.ts";
+import type { Box, Secrets } from "./box.ts";
+import { Session } from "./session.ts";
 
 /** Sessions a box keeps: each costs a folder and, stopped, a few KB. */
 export const MAX_SESSIONS = 1024;

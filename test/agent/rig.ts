@@ -110,6 +110,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     position(at) {
       positions.push(at);
     },
+    ending: () => undefined,
     exited(how) {
       exits.push(how);
       wake();

@@ -32,7 +32,8 @@ test("a turn that stopped leaves nothing to close", () => {
 
 test("what the log holds of the open turn is not told again", () => {
   const tail = tailOf(working, { type: "text.delta", text: "abc", message: "m" }, { type: "text.delta", text: "de", message: "m" }, start("a"), result("a"), start("b"));
-  const seen = tail.seen();
+  const seen = tail.seen(0);
+  assert.equal(seen.turnOpen, true);
   assert.equal(seen.text.get("m"), 5);
   assert.deepEqual(seen.tools.get("a"), { tool: "Bash", done: true });
   assert.deepEqual(seen.tools.get("b"), { tool: "Bash", done: false });
