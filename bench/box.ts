@@ -2,6 +2,7 @@
 import { chmodSync, mkdtempSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import { setTimeout as pause } from "node:timers/promises";
 import { pinnedClaude } from "../src/cli/pinned.ts";
 import { NodeSocket } from "../src/client/node-socket.ts";
 import { type Model, type Script, startModel } from "../src/demo/model.ts";
@@ -11,6 +12,7 @@ import { MASTER, TestBox } from "../test/e2e/box.ts";
 
 /** What a measurement waits for comes within seconds, or something is broken. */
 export const DEADLINE_MS = 60_000;
+const POLL_MS = 50;
 
 /** Real Claude Code as the checkout pins it, or CIB_BENCH_CLAUDE. */
 export function claude(): readonly string[] {
@@ -66,14 +68,26 @@ export async function reach(box: TestBox, session: string, state: string): Promi
     const { body } = await box.call("GET", `/api/sessions/${session}`);
     if (body["state"] === state) return;
     if (Date.now() > until) throw new Error(`bench: ${session} is ${String(body["state"])}, not ${state}`);
-    await new Promise((done) => setTimeout(done, 100));
+    await pause(POLL_MS);
   }
 }
 
-/** Sends one text and waits for the end of its turn. */
+/** Sends one text and waits for the end of its turn, as the session itself counts turns. */
 export async function send(box: TestBox, session: string, text: string): Promise<void> {
-  const reply = await box.call("POST", `/api/sessions/${session}/send`, { text });
-  if (reply.status !== 200) throw new Error(`bench: send: ${JSON.stringify(reply.body)}`);
+  const before = await turns(box, session);
+  const reply = await box.call("POST", `/api/sessions/${session}/input`, { text });
+  if (reply.status !== 200) throw new Error(`bench: input: ${JSON.stringify(reply.body)}`);
+  const until = Date.now() + DEADLINE_MS;
+  while ((await turns(box, session)) === before) {
+    if (Date.now() > until) throw new Error(`bench: the turn of ${JSON.stringify(text)} did not end`);
+    await pause(POLL_MS);
+  }
+  await reach(box, session, "idle");
+}
+
+async function turns(box: TestBox, session: string): Promise<number> {
+  const { body } = await box.call("GET", `/api/sessions/${session}`);
+  return (body["usage"] as { turns: number }).turns;
 }
 
 /** A CBOR WebSocket that follows a session. */

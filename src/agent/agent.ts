@@ -95,10 +95,11 @@ export interface Agent {
   /** Where the next prompt will appear in Claude's transcript; store it before `submit`. */
   readonly at: Position;
   /**
-   * Types one text and submits it. Resolves when Claude has taken it as a prompt (hook or transcript).
+   * Types one text and submits it. `taken` is called when Claude has taken it as a prompt (hook or transcript), before
+   * anything that follows from it is told; resolves when Claude's transcript holds it, so that a kill cannot undo it.
    * Call only when idle and with no question open. Rejects with `claude_failed` after its deadline.
    */
-  submit(text: string, signal: AbortSignal): Promise<void>;
+  submit(text: string, signal: AbortSignal, taken?: () => void): Promise<void>;
   /** Raw bytes to the terminal. Throws `no_terminal`. */
   write(bytes: Uint8Array): void;
   /** Terminal size; clamped to 2×2 … 1000×1000. Throws `no_terminal`. */

@@ -97,7 +97,8 @@ async function beginning(spec: AgentSpec, state: State, events: AgentEvents, now
     for (const frame of translate(state, source)) events.frame(frame);
   };
   let told = spec.seen?.toldTurns ?? 0;
-  let telling = true;
+  // Behind a turn that is closed in the log its last lines may follow: Claude writes them after its hooks have told.
+  let telling = spec.seen?.turnOpen ?? true;
   const catchUp = (path: string, from: number, to: number): Promise<void> =>
     readBetween(path, from, to, (line) => {
       if (promptOf(line) !== undefined) telling = told-- <= 0;

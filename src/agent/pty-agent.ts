@@ -126,10 +126,10 @@ export class PtyAgent implements Agent {
     if (event === "SessionEnd" || event === "SubagentStop" || event === "Stop") this.#look();
   }
 
-  async submit(prompt: string, signal: AbortSignal): Promise<void> {
+  async submit(prompt: string, signal: AbortSignal, taken: () => void = () => undefined): Promise<void> {
     this.#alive();
     if (this.#draft) await this.#emptyBox();
-    const submission = new Submission(prompt);
+    const submission = new Submission(prompt, taken);
     this.#submission = submission;
     this.#lastText = prompt;
     try {

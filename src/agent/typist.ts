@@ -29,10 +29,12 @@ export class Submission {
   taken = false;
   /** Claude's transcript shows it: it survives a kill of Claude. */
   kept = false;
+  readonly #onTaken: () => void;
   #wake: (() => void) | undefined;
 
-  constructor(text: string) {
+  constructor(text: string, onTaken: () => void = () => undefined) {
     this.text = text;
+    this.#onTaken = onTaken;
   }
 
   /** Claude shows this prompt; `kept`: in its transcript. */
@@ -54,6 +56,7 @@ export class Submission {
   }
 
   #take(): void {
+    if (!this.taken) this.#onTaken();
     this.taken = true;
     this.#wake?.();
   }

@@ -10,6 +10,8 @@ const MAX_MESSAGE_BYTES = 16 * 1024 * 1024;
 const OPEN_DEADLINE_MS = 10_000;
 /** How long the other side may take to answer a close. */
 const CLOSE_DEADLINE_MS = 2_000;
+/** The box pings within 120 s of silence: longer, and the connection is dead without anybody having said so. */
+const SILENCE_MS = 150_000;
 /** RFC 6455 §1.3. */
 const ACCEPT_GUID = "258EAFA5-E914-47DA-95CA-C5AB0DC85B11";
 
@@ -124,6 +126,7 @@ export class NodeSocket implements SocketLike {
     }
     this.#socket = socket;
     socket.setNoDelay(true);
+    socket.setTimeout(SILENCE_MS, () => this.terminate());
     socket.on("error", () => {});
     socket.on("close", () => this.#end(this.#closing?.code ?? ABNORMAL, this.#closing?.reason ?? "connection lost"));
     socket.on("data", (chunk: Buffer) => this.#take(chunk));

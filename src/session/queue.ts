@@ -40,6 +40,8 @@ export interface Accepted {
 export class Queue {
   readonly #options: QueueOptions;
   #busy = false;
+  /** Inputs with a delivered frame that the ledger still has as accepted. */
+  readonly #told = new Set<string>();
 
   constructor(options: QueueOptions) {
     this.#options = options;
@@ -70,7 +72,7 @@ export class Queue {
     const entry = this.#waiting().find((each) => each.input === input);
     if (entry === undefined) throw new CibError("not_found", `no waiting input ${input}`);
     if (entry.typing !== undefined) throw new CibError("conflict", `input ${input} is already with Claude; interrupt it`);
-    this.#settle(entry, "failed", "cancelled");
+    this.#fail(entry, "cancelled");
     await this.#options.ledger.sync();
   }
 
@@ -87,19 +89,20 @@ export class Queue {
 
   /**
    * After a restart, before Claude runs: input frames that a crash or a power loss took are appended again.
-   * The ledger is synced before a frame is written, so the ledger is right. `told`: inputs whose delivered or
-   * failed frame is in the log from seq `from` on.
+   * The ledger is synced before a frame is written, so the ledger is right about what was accepted. `told`: inputs
+   * whose delivered or failed frame is in the log from seq `from` on.
    */
-  recover(told: ReadonlySet<string>, from: number): void {
-    for (const entry of this.#options.ledger.inputs(this.#options.session)) {
+  recover(told: ReadonlyMap<string, "delivered" | "failed">, from: number): void {
+    const { ledger, session, append } = this.#options;
+    for (const entry of ledger.inputs(session)) {
       const announced = this.#announced(entry);
       if (!announced) this.#announce(entry);
+      const before = told.get(entry.input);
       if (entry.state === "delivered" || entry.state === "failed") {
-        const lost = !announced || ((entry.seq ?? entry.after) >= from && !told.has(entry.input));
-        if (lost) this.#options.append(inputFrame(entry, entry.state));
-      } else if (told.has(entry.input)) {
-        this.#options.ledger.settle(entry.input, "delivered");
-      }
+        const lost = !announced || ((entry.seq ?? entry.after) >= from && before === undefined);
+        if (lost) append(inputFrame(entry, entry.state));
+      } else if (before === "failed") ledger.settle(entry.input, before);
+      else if (before === "delivered") this.#told.add(entry.input);
     }
   }
 
@@ -110,33 +113,48 @@ export class Queue {
       const agent = free();
       if (entry === undefined || agent === undefined) return;
       if (entry.typing !== undefined && (await engine.shows(entry.typing, entry.text))) {
-        this.#settle(entry, "delivered");
+        this.#delivered(entry);
         continue;
       }
       const at = agent.at;
       await ledger.typing(entry.input, at);
       if (free() !== agent) continue;
       try {
-        await agent.submit(entry.text, AbortSignal.timeout(SUBMIT_DEADLINE_MS));
+        await agent.submit(entry.text, AbortSignal.timeout(SUBMIT_DEADLINE_MS), () => this.#tell(entry));
       } catch (failure) {
-        // Claude ended under it: whether it had taken the text, its transcript tells at the next start.
+        // Claude ended under it: whether it keeps the text, its transcript tells at the next start.
         if (alive() !== agent) return;
         if (!(await engine.shows(at, entry.text))) {
-          this.#settle(entry, "failed", asCibError(failure).message);
+          this.#fail(entry, asCibError(failure).message);
           continue;
         }
       }
-      this.#settle(entry, "delivered");
+      this.#delivered(entry);
     }
+  }
+
+  /** Claude has it. Told once, also where Claude was killed before it wrote it down and gets it again. */
+  #tell(entry: InputEntry): void {
+    if (this.#told.has(entry.input)) return;
+    this.#told.add(entry.input);
+    this.#options.append(inputFrame(entry, "delivered"));
+  }
+
+  /** Claude's transcript has it: it will not be typed again. */
+  #delivered(entry: InputEntry): void {
+    this.#tell(entry);
+    this.#told.delete(entry.input);
+    this.#options.ledger.settle(entry.input, "delivered");
+  }
+
+  #fail(entry: InputEntry, reason: string): void {
+    this.#told.delete(entry.input);
+    this.#options.append({ ...inputFrame(entry, "failed"), reason });
+    this.#options.ledger.settle(entry.input, "failed");
   }
 
   #waiting(): readonly InputEntry[] {
     return this.#options.ledger.pending(this.#options.session);
-  }
-
-  #settle(entry: InputEntry, state: "delivered" | "failed", reason?: string): void {
-    this.#options.append({ ...inputFrame(entry, state), ...(reason !== undefined && { reason }) });
-    this.#options.ledger.settle(entry.input, state);
   }
 
   #announce(entry: InputEntry): number {

@@ -28,7 +28,7 @@ export class Tail {
   /** Turns that have ended, since the beginning of the tail. */
   turns = 0;
   /** Inputs told to be delivered or failed. */
-  readonly told = new Set<string>();
+  readonly told = new Map<string, "delivered" | "failed">();
   readonly #text = new Map<string, number>();
   readonly #thinking = new Map<string, true>();
   readonly #seenTools = new Map<string, { tool: string; done: boolean }>();
@@ -64,7 +64,7 @@ export class Tail {
         this.state = body.state;
         break;
       case "input":
-        if (body.input !== undefined && body.state !== "accepted") this.told.add(body.input);
+        if (body.input !== undefined && body.state !== "accepted") remember(this.told, body.input, body.state);
         break;
       case "stop":
         this.turnOpen = false;

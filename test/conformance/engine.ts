@@ -12,6 +12,8 @@ export class ScriptEngine implements Engine, AsyncDisposable {
     this.prompts.set(spec.session, prompts);
     const agent = new ScriptAgent(prompts, events);
     this.#agents.set(spec.session, agent);
+    // As the real one: Claude's own state is told once it takes input.
+    setImmediate(() => agent.tell({ type: "status", state: "idle", elapsed_ms: 0 }));
     return agent;
   }
 
@@ -24,7 +26,7 @@ export class ScriptEngine implements Engine, AsyncDisposable {
   say(session: SessionId, ...bodies: FrameBody[]): void {
     const agent = this.#agents.get(session);
     if (agent === undefined) throw new Error(`no agent for ${session}`);
-    for (const body of bodies) agent.events.frame(body);
+    for (const body of bodies) agent.tell(body);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {}
@@ -35,12 +37,18 @@ class ScriptAgent implements Agent {
   readonly version = "0.0.0";
   readonly pid = process.pid;
   readonly ready = Promise.resolve();
-  readonly events: AgentEvents;
+  readonly #events: AgentEvents;
   readonly #prompts: string[];
+  #over = false;
 
   constructor(prompts: string[], events: AgentEvents) {
     this.#prompts = prompts;
-    this.events = events;
+    this.#events = events;
+  }
+
+  /** A frame, unless Claude has ended. */
+  tell(body: FrameBody): void {
+    if (!this.#over) this.#events.frame(body);
   }
 
   get at(): Position {
@@ -49,16 +57,16 @@ class ScriptAgent implements Agent {
 
   async submit(text: string): Promise<void> {
     this.#prompts.push(text);
-    this.events.frame({ type: "status", state: "working", elapsed_ms: 0 });
+    this.tell({ type: "status", state: "working", elapsed_ms: 0 });
     setImmediate(() => {
-      this.events.frame({ type: "text.delta", text: `heard: ${text}` });
-      this.events.frame({ type: "stop", reason: "end_turn" });
-      this.events.frame({ type: "status", state: "idle", elapsed_ms: 1 });
+      this.tell({ type: "text.delta", text: `heard: ${text}` });
+      this.tell({ type: "stop", reason: "end_turn" });
+      this.tell({ type: "status", state: "idle", elapsed_ms: 1 });
     });
   }
 
   write(bytes: Uint8Array): void {
-    this.events.terminal(bytes);
+    this.#events.terminal(bytes);
   }
 
   resize(): void {}
@@ -68,7 +76,8 @@ class ScriptAgent implements Agent {
   }
 
   async stop(): Promise<void> {
-    this.events.ending({ code: 0, signal: undefined });
-    this.events.exited({ code: 0, signal: undefined });
+    this.#events.ending({ code: 0, signal: undefined });
+    this.#over = true;
+    this.#events.exited({ code: 0, signal: undefined });
   }
 }

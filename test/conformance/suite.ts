@@ -40,7 +40,7 @@ export function conformance(way: Way): void {
     title: string,
     body: (world: World, caller: Caller) => Promise<void>,
     env: Record<string, string> = {},
-  ) =>
+  ): void => {
     test(title, async () => {
       await using world = await openWorld(env);
       const caller = await way.connect(world, world.master);
@@ -51,6 +51,7 @@ export function conformance(way: Way): void {
         caller.close();
       }
     });
+  };
 
   describe(way.name, () => {
     within("a session is created, takes an input, and its answer is streamed live", async (_, caller) => {

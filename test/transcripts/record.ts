@@ -1,4 +1,4 @@
-/** Records real runs of every installed version: npm run record [version] [scenario]. */
+/** Records real runs of every installed version: npm run record [version [scenario …]]. */
 import assert from "node:assert/strict";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
@@ -12,7 +12,7 @@ import { SCENARIOS, type Scenario } from "./scenarios.ts";
 import { scrubber, slim } from "./scrub.ts";
 
 const here = dirname(fileURLToPath(import.meta.url));
-const [, , onlyVersion, onlyScenario] = process.argv;
+const [, , onlyVersion, ...onlyScenarios] = process.argv;
 
 for (const version of ALL_VERSIONS) {
   if (onlyVersion !== undefined && onlyVersion !== version) continue;
@@ -22,7 +22,7 @@ for (const version of ALL_VERSIONS) {
     continue;
   }
   for (const scenario of SCENARIOS) {
-    if (onlyScenario !== undefined && onlyScenario !== scenario.name) continue;
+    if (onlyScenarios.length > 0 && !onlyScenarios.includes(scenario.name)) continue;
     if (scenario.without?.includes(version)) continue;
     await record(version, scenario);
     console.log(`${version} ${scenario.name}`);
@@ -49,8 +49,8 @@ async function record(version: string, scenario: Scenario): Promise<void> {
       await scenario.prelude(first);
       await first.agent.stop("term");
       const { session, conversation, workdir } = first.spec;
-      const position = first.positions.at(-1);
-      const spec = { ...scenario.spec, session, conversation, workdir, start: "resume" as const, ...(position === undefined ? {} : { position }) };
+      // Without a position nothing is caught up: the recording holds what Claude does from here on.
+      const spec = { ...scenario.spec, session, conversation, workdir, start: "resume" as const };
       await using second = await startRig({ version, script: scenario.script, base, spec, record: (source) => void sources.push(source) });
       await scenario.run(second);
       await second.agent.stop("term");

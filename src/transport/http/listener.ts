@@ -13,10 +13,8 @@ import {
   type Upgrade,
 } from "./peer.ts";
 
-/** Longest request body: 256 KiB of text, each byte at most `\u00XX` (6), and 64 KiB for the rest: 1.6 MiB. */
+/** Longest request body, and WebSocket message, for the same commands travel there: 256 KiB of text, each byte at most `\u00XX` (6), and 64 KiB for the rest: 1.6 MiB. */
 export const MAX_BODY_BYTES = 256 * 1024 * 6 + 64 * 1024;
-/** Longest WebSocket message: the same commands travel there. */
-export const MAX_MESSAGE_BYTES = MAX_BODY_BYTES;
 /** A body has to move on within this time; uWebSockets.js itself cuts at 8 to 12 s, without a word. */
 export const BODY_DEADLINE_MS = 7_000;
 /** What counts as moving on: 64 KiB in 7 s is 9 KiB/s. */
@@ -137,7 +135,10 @@ export class Exchange {
     });
   }
 
-  /** Begins an answer that goes on until either side ends it; undefined when the client has left. */
+  /**
+   * Begins an answer that goes on until either side ends it; undefined when the client has left.
+   * A peer that takes nothing for about 10 s while bytes wait is cut by uWebSockets.js.
+   */
   stream(headers: Readonly<Record<string, string>>, first: string, events: StreamEvents): Stream | undefined {
     const res = this.#res;
     if (res === undefined) return undefined;
@@ -281,7 +282,7 @@ function makeApp(tls: Tls | undefined): uWS.TemplatedApp {
 function behaviour(options: ListenOptions): uWS.WebSocketBehavior<Data> {
   return {
     compression: uWS.DISABLED,
-    maxPayloadLength: MAX_MESSAGE_BYTES,
+    maxPayloadLength: MAX_BODY_BYTES,
     maxBackpressure: MAX_BACKPRESSURE_BYTES,
     closeOnBackpressureLimit: 1,
     idleTimeout: IDLE_TIMEOUT_S,

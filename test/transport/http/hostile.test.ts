@@ -6,7 +6,7 @@ import { NodeSocket } from "../../../src/client/node-socket.ts";
 import { encodeValue } from "../../../src/frame/codec.ts";
 import { HIGH_WATER_BYTES } from "../../../src/transport/http/connection.ts";
 import { MAX_HEADER_BYTES } from "../../../src/transport/http/door.ts";
-import { BODY_DEADLINE_MS, MAX_BODY_BYTES, MAX_MESSAGE_BYTES } from "../../../src/transport/http/listener.ts";
+import { BODY_DEADLINE_MS, MAX_BODY_BYTES } from "../../../src/transport/http/listener.ts";
 import { call, Raw } from "./call.ts";
 import { type Box, openBox, READER, SESSION, TOKEN } from "./fake.ts";
 
@@ -207,7 +207,7 @@ describe("hostile sockets", () => {
   test("a message past the limit closes the socket", async () => {
     await using box = await openBox();
     const { socket, end } = await openSocket(box, JSON_PROTOCOLS);
-    socket.send("x".repeat(MAX_MESSAGE_BYTES + 1));
+    socket.send("x".repeat(MAX_BODY_BYTES + 1));
     assert.ok([1006, 1009].includes((await end).code));
     await unharmed(box);
   });
