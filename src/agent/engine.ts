@@ -2,7 +2,7 @@
 import type { Agent, AgentEvents, AgentSpec, Engine, Position } from "./agent.ts";
 import { environment, prepare } from "./command.ts";
 import { type HookInbox, startInbox } from "./hook-inbox.ts";
-import { text } from "./json.ts";
+import { type Json, text } from "./json.ts";
 import { PtyAgent } from "./pty-agent.ts";
 import { promptOf } from "./prompts.ts";
 import { readBetween, shows, sizeOf, transcriptFile } from "./transcript.ts";
@@ -43,9 +43,10 @@ async function startAgent(
   inbox: HookInbox,
   now: () => number,
   fault: (fault: unknown) => void,
-  spec: AgentSpec,
+  wanted: AgentSpec,
   events: AgentEvents,
 ): Promise<Agent> {
+  const spec = await resumable(wanted);
   const version = await detectVersion(options.command, environment(spec, options.box));
   const { row, note } = rowFor(version);
   const state = newState(row, spec.thinking);
@@ -74,6 +75,13 @@ async function startAgent(
   }
 }
 
+/** Claude writes a conversation down with its first prompt: one that never had any begins anew under its own id. */
+async function resumable(spec: AgentSpec): Promise<AgentSpec> {
+  if (spec.start !== "resume") return spec;
+  const size = await sizeOf(await transcriptFile(spec.configDir, spec.workdir, spec.conversation));
+  return size > 0 ? spec : { ...spec, start: "new" };
+}
+
 function announce(events: AgentEvents, spec: AgentSpec, version: string, note: string | undefined): void {
   events.frame({
     type: "meta",
@@ -96,19 +104,25 @@ async function beginning(spec: AgentSpec, state: State, events: AgentEvents, now
   const emit = (source: Source): void => {
     for (const frame of translate(state, source)) events.frame(frame);
   };
-  let told = spec.seen?.toldTurns ?? 0;
-  // Behind a turn that is closed in the log its last lines may follow: Claude writes them after its hooks have told.
-  let telling = spec.seen?.turnOpen ?? true;
-  const catchUp = (path: string, from: number, to: number): Promise<void> =>
-    readBetween(path, from, to, (line) => {
-      if (promptOf(line) !== undefined) telling = told-- <= 0;
-      if (!telling) return;
-      const stamp = Date.parse(text(line["timestamp"]) ?? "");
-      emit({ src: "line", at: Number.isNaN(stamp) ? now() : stamp, line });
-    });
-  const oldSize = await sizeOf(spec.position.file);
-  await catchUp(spec.position.file, spec.position.offset, oldSize);
-  if (spec.position.file !== file) await catchUp(file, 0, size);
+  const { position, seen } = spec;
+  const oldSize = await sizeOf(position.file);
+  const read = async (each: (line: Json) => void): Promise<void> => {
+    await readBetween(position.file, position.offset, oldSize, each);
+    if (position.file !== file) await readBetween(file, 0, size, each);
+  };
+  let prompts = 0;
+  await read((line) => {
+    if (promptOf(line) !== undefined) prompts++;
+  });
+  // What stands before the first prompt are late lines of a turn that is told, unless it is the open one that began earlier.
+  let telling = seen === undefined || (seen.turnOpen && prompts === 0);
+  let told = seen?.toldTurns ?? 0;
+  await read((line) => {
+    if (promptOf(line) !== undefined) telling = told-- <= 0;
+    if (!telling) return;
+    const stamp = Date.parse(text(line["timestamp"]) ?? "");
+    emit({ src: "line", at: Number.isNaN(stamp) ? now() : stamp, line });
+  });
   emit({ src: "caught-up", at: now() });
   const at = { file, offset: size };
   events.position(at);

@@ -361,6 +361,7 @@ export class PtyAgent implements Agent {
       get writes() {
         return agent.#writes;
       },
+      marksPastes: agent.#state.row.marksPastes,
       get engaged() {
         return agent.#state.claude !== "idle" || agent.#state.turn !== undefined;
       },

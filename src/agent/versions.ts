@@ -29,15 +29,17 @@ export interface VersionRow {
   readonly statusFile: boolean;
   /** A `!command` is followed by an answer of the model. */
   readonly bangAnswers: boolean;
+  /** A paste of more than three lines or 800 characters is marked `<pasted_content>` for the model, which may then not obey it. */
+  readonly marksPastes: boolean;
 }
 
 const NEW_HOOKS = [...OLD_HOOKS, "PostToolBatch", "MessageDisplay"] as const;
 
 /** Oldest first. */
 export const VERSIONS: readonly VersionRow[] = [
-  { version: "2.1.112", hooks: OLD_HOOKS, display: false, statusFile: false, bangAnswers: false },
-  { version: "2.1.197", hooks: NEW_HOOKS, display: true, statusFile: true, bangAnswers: true },
-  { version: "2.1.330", hooks: NEW_HOOKS, display: true, statusFile: true, bangAnswers: true },
+  { version: "2.1.112", hooks: OLD_HOOKS, display: false, statusFile: false, bangAnswers: false, marksPastes: false },
+  { version: "2.1.197", hooks: NEW_HOOKS, display: true, statusFile: true, bangAnswers: true, marksPastes: false },
+  { version: "2.1.330", hooks: NEW_HOOKS, display: true, statusFile: true, bangAnswers: true, marksPastes: true },
 ];
 
 /** The newest row that `version` is not older than, and a note for people where the version itself was never tested. */

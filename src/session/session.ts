@@ -242,7 +242,7 @@ export class Session {
     this.#ready = true;
     // The turn that the last daemon left open ended with it; what Claude's transcript still had has just been told.
     for (const body of this.#interruptedTurn()) this.append(body);
-    if (this.state === "stopped" || this.#restarted) this.append({ type: "status", state: "idle", elapsed_ms: this.#elapsed() });
+    if (this.#tail.state === "stopped" || this.#restarted) this.append({ type: "status", state: "idle", elapsed_ms: this.#elapsed() });
     this.#restarted = false;
     this.queue.wake();
   }

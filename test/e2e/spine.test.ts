@@ -108,6 +108,17 @@ test("after kill -9 the same session goes on at the frame where the reader stopp
   assert.equal(prompts.split("say second").length - 1, 1);
 });
 
+test("a session that was never spoken to survives a restart, too", async () => {
+  await using w = await world();
+  const session = await create(w.box);
+  await follow(w.box, session, 1, (frames) => frames.some((frame) => frame.type === "status" && frame.state === "idle"));
+  await w.box.end("SIGKILL");
+  await w.box.start();
+  const { status, body } = await w.box.call("POST", `/api/sessions/${session}/send`, { text: "say hello" });
+  assert.equal(status, 200, JSON.stringify(body));
+  assert.match(JSON.stringify(body["messages"]), /You said: hello/);
+});
+
 test("send waits for the end of the turn and brings the text", async () => {
   await using w = await world();
   const session = await create(w.box);

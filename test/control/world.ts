@@ -1,0 +1,99 @@
+/** A world for control tests: the real control with its gate and tokens over the world of the session tests. */
+import { join } from "node:path";
+import { Gate, type Principal } from "../../src/auth/gate.ts";
+import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
+import { Tokens } from "../../src/auth/tokens.ts";
+import { BoxControl } from "../../src/control/box.ts";
+import { CibError } from "../../src/errors.ts";
+import type { SessionId } from "../../src/frame/frame.ts";
+import { World, type WorldWish } from "../session/world.ts";
+
+const MASTER = "control-master-token-of-at-least-32-characters";
+
+export type Fields = Readonly<Record<string, unknown>>;
+
+export class ControlWorld implements AsyncDisposable {
+  readonly inner: World;
+  #tokens: Tokens;
+  #control: BoxControl;
+
+  private constructor(inner: World) {
+    this.inner = inner;
+    [this.#tokens, this.#control] = this.#compose();
+  }
+
+  static async open(wish: WorldWish = {}): Promise<ControlWorld> {
+    return new ControlWorld(await World.open(wish));
+  }
+
+  get tokens(): Tokens {
+    return this.#tokens;
+  }
+
+  get control(): BoxControl {
+    return this.#control;
+  }
+
+  get master(): Principal {
+    return this.enter(MASTER);
+  }
+
+  enter(bearer: string): Principal {
+    return this.#control.enter({ bearer, address: "127.0.0.1", encrypted: false });
+  }
+
+  /** A device with these scopes, and what it may reach. */
+  device(scopes: readonly Scope[] = SCOPES, more: { sessions?: readonly SessionId[]; expires_at?: number } = {}): Principal {
+    const { sessions, expires_at } = more;
+    const { token } = this.#tokens.issue(Tokens.newId(), {
+      label: "device",
+      scopes: [...scopes],
+      ...(sessions && { sessions: [...sessions] }),
+      ...(expires_at !== undefined && { expires_at }),
+    });
+    return this.enter(token);
+  }
+
+  /** Runs a command and brings its reply's body. */
+  async run(who: Principal, command: Fields, signal = new AbortController().signal): Promise<Fields> {
+    return (await this.#control.run(who, command, signal)).body;
+  }
+
+  /** The code of a command's refusal and its words; "ok" where it works. */
+  async outcome(who: Principal, command: Fields): Promise<{ code: string; message: string }> {
+    try {
+      await this.run(who, command);
+      return { code: "ok", message: "" };
+    } catch (thrown) {
+      if (thrown instanceof CibError) return { code: thrown.code, message: thrown.message };
+      throw thrown;
+    }
+  }
+
+  async restart(): Promise<void> {
+    this.#tokens[Symbol.dispose]();
+    await this.inner.stop();
+    await this.inner.start();
+    [this.#tokens, this.#control] = this.#compose();
+  }
+
+  #compose(): [Tokens, BoxControl] {
+    const { inner } = this;
+    const now = () => inner.now;
+    const tokens = new Tokens(join(inner.data, "tokens.json"), now);
+    const control = new BoxControl({
+      gate: new Gate({ masterToken: MASTER, tokens, plain: "loopback", now }),
+      tokens,
+      sessions: inner.sessions,
+      ledger: inner.ledger,
+      now,
+      health: { version: "9.9.9", uptimeS: () => 12, details: () => ({ sessions: inner.sessions.all().length }) },
+    });
+    return [tokens, control];
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    this.#tokens[Symbol.dispose]();
+    await this.inner[Symbol.asyncDispose]();
+  }
+}
