@@ -3,7 +3,7 @@ import fs, { appendFileSync, existsSync } from "node:fs";
 import { syncBuiltinESMExports } from "node:module";
 
 const file = process.env.CIB_BENCH_SYNCS;
-// Only the daemon: its children do not inherit this variable's meaning.
+// Sessions get an environment of their own, so only the daemon has this variable.
 if (file !== undefined && existsSync(file)) {
   const count = () => appendFileSync(file, ".");
   for (const name of ["fsync", "fdatasync", "fsyncSync", "fdatasyncSync"]) {

@@ -1,4 +1,7 @@
 /** Fan-out: live frames to many WebSockets, against uWebSockets.js publishing the same bytes. */
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { Child } from "./child.ts";
 import type { Question } from "./question.ts";
 import { median, num } from "./stats.ts";
@@ -60,7 +63,10 @@ export const fanOut: Question = {
 };
 
 async function measure(kind: "bare" | "daemon", clients: number, frames: number): Promise<Run> {
-  await using server = Child.file("fan-server.ts", [kind, String(frames)]);
+  const folder = mkdtempSync(join(tmpdir(), "cib-bench-fan-"));
+  // Disposed of last: after the server has ended.
+  using _ = { [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
+  await using server = Child.file("fan-server.ts", [kind, String(frames), folder]);
   const { port, path } = await server.line<{ port: number; path: string }>();
   await using readers = Child.file("fan-clients.ts", [String(port), path, String(clients), String(frames)]);
   await readers.line(); // all are in

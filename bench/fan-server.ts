@@ -1,7 +1,5 @@
-/** Fan server: the daemon with an engine that says frames on command, or uWebSockets.js alone. Arguments: daemon or bare, frames. */
-import { mkdtempSync, rmSync } from "node:fs";
+/** Fan server: the daemon with an engine that says frames on command, or uWebSockets.js alone. Arguments: daemon or bare, frames, scratch folder. */
 import { createRequire } from "node:module";
-import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import type { Agent, AgentEvents, Engine } from "../src/agent/agent.ts";
@@ -15,7 +13,7 @@ const BATCH = 10;
 const body = (i: number) =>
   ({ type: "text.delta", text: `${i} `.padEnd(70, "lorem ipsum "), message: "msg_0000000001" }) as const;
 
-const [kind = "", frames = ""] = process.argv.slice(2);
+const [kind = "", frames = "", folder = ""] = process.argv.slice(2);
 const emit = kind === "bare" ? await bare() : await daemon();
 const commands = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 await commands.next();
@@ -35,9 +33,6 @@ function say(value: object): void {
 
 /** Everything of the product but Claude Code. */
 async function daemon(): Promise<(i: number) => void> {
-  const folder = mkdtempSync(join(tmpdir(), "cib-bench-fan-"));
-  process.on("exit", () => rmSync(folder, { recursive: true, force: true }));
-  process.stdin.once("end", () => process.exit());
   let events: AgentEvents | undefined;
   const agent: Agent = {
     terminal: true,

@@ -46,6 +46,7 @@ const ONLY_FROM: Readonly<Record<string, readonly string[]>> = {
 /** One package, one importer. A folder stands for every file in it. */
 const IMPORTER: Readonly<Record<string, string>> = {
   "node-pty": "agent/pty.ts",
+  ws: "client/node-socket.ts",
   "uWebSockets.js": "transport/http/listener.ts",
   "cbor-x": "frame/codec.ts",
   "@noble/ciphers": "crypto/aead-noble.ts",

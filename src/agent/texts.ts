@@ -65,6 +65,11 @@ function isForeign(entry: Entry): boolean {
   return entry.opaque && !entry.key.startsWith("msg_");
 }
 
+/** Whether some message ends with these words, by either account. */
+export function isTold(texts: Texts, words: string): boolean {
+  return texts.entries.some((e) => e.shown.trimEnd().endsWith(words) || e.written.trimEnd().endsWith(words));
+}
+
 function advance(entry: Entry, account: string): Piece | undefined {
   if (account.length <= entry.sent) return undefined;
   const text = account.slice(entry.sent);

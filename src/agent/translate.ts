@@ -8,7 +8,7 @@ import { type Asks, askFrames, newAsks, permissionFrame, settleAsk, settleAll, w
 import { at, count, type Json, list, object, text, words } from "./json.ts";
 import type { ClaudeState } from "./status.ts";
 import { applyTool, type Tasks } from "./tasks.ts";
-import { displayed, newTexts, type Piece, type Texts, written } from "./texts.ts";
+import { displayed, isTold, newTexts, type Piece, type Texts, written } from "./texts.ts";
 import type { VersionRow } from "./versions.ts";
 
 /** One thing that happened, with the time it was noticed (ms since 1970). */
@@ -29,13 +29,13 @@ export type Source = { readonly at: number } & (
   | { readonly src: "exit" }
 );
 
-/** A start waits this long for its transcript line, so that text said before the call comes before it: flushes take 130 ms. */
-const HOLD_MS = 300;
+/** A start waits this long for its transcript line, so that text said before the call comes before it: flushes take 130 ms, and more on a loaded machine. */
+const HOLD_MS = 1_000;
 /** A call that only PostToolBatch told of waits this long for the transcript's fuller account. */
 const BATCH_MS = 600;
 /** After Stop the transcript is complete within 200 ms on a desktop; a loaded Raspberry Pi may take ten times that. */
 const SETTLE_MS = 2_000;
-/** 2.1.112 draws an 84 KB reply for 22 s before it writes it: while Claude is not idle, Stop alone ends nothing before this. */
+/** 2.1.112 draws an 84 KB reply for 22 s before it writes it: as long as Stop's last words are owed, it ends nothing before this. */
 const DRAWING_MS = 120_000;
 /** Idle without Stop is an interrupt; its mark, if any, follows within 190 ms. */
 const MARK_MS = 700;
@@ -67,6 +67,8 @@ interface Counts {
 interface Turn {
   readonly since: number;
   ending?: { readonly reason: string; readonly since: number; readonly until: number; readonly firm: boolean };
+  /** The last words by Stop's account. */
+  owed?: string;
 }
 
 /** Everything the translation remembers; made by `newState`, changed by `translate` alone. */
@@ -188,7 +190,7 @@ function onHook(state: State, event: string, body: Json, now: number, out: Frame
     const error = body["is_interrupt"] === true ? "interrupted" : (text(body["error"]) ?? "failed");
     result(state, text(body["tool_use_id"]), { error, duration: count(body["duration_ms"]) }, now, out);
   } else if (event === "PostToolBatch") onBatch(state, body, agent, now);
-  else if (event === "Stop" && agent === undefined) end(state, "end_turn", now, SETTLE_MS, true);
+  else if (event === "Stop" && agent === undefined) onStop(state, body, now);
   else if (event === "StopFailure" && agent === undefined) onFailure(state, body, now, out);
 }
 
@@ -271,6 +273,12 @@ function onBatch(state: State, body: Json, agent: string | undefined, now: numbe
     tool.fallback = call["tool_response"] ?? null;
     tool.until = now + BATCH_MS;
   }
+}
+
+function onStop(state: State, body: Json, now: number): void {
+  end(state, "end_turn", now, SETTLE_MS, true);
+  const last = text(body["last_assistant_message"])?.trim();
+  if (state.turn !== undefined && last) state.turn.owed = last;
 }
 
 function onFailure(state: State, body: Json, now: number, out: FrameBody[]): void {
@@ -530,8 +538,9 @@ function onTick(state: State, now: number, out: FrameBody[]): void {
   }
   const ending = state.turn?.ending;
   if (ending === undefined || ending.until > now) return;
-  const drawing = ending.firm && state.claude === "busy" && now - ending.since < DRAWING_MS;
-  if (drawing && state.turn !== undefined) state.turn.ending = { ...ending, until: now + SETTLE_MS };
+  const owed = state.turn?.owed;
+  const owes = owed !== undefined && !isTold(state.texts, owed);
+  if (owes && state.turn !== undefined && now - ending.since < DRAWING_MS) state.turn.ending = { ...ending, until: now + SETTLE_MS };
   else finish(state, ending.reason, now, out);
 }
 

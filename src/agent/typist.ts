@@ -116,9 +116,12 @@ function pasteable(text: string): string {
   return /(^|\s)@\S*$/.test(clean) ? `${clean} ` : clean;
 }
 
-/** Keys that empty an input box that holds this text: Ctrl+E, then Ctrl+U twice a line (the rest of the line, its end), then Ctrl+K. */
+/** Columns of text in the narrowest terminal worth thinking of. */
+const NARROW = 40;
+
+/** Keys that empty an input box that holds this text: Ctrl+E, then Ctrl+U twice a row (the rest of the row, its end), then Ctrl+K. */
 export function emptyBox(text: string): string {
-  const lines = text.split("\n").length;
+  const lines = text.split("\n").reduce((rows, line) => rows + Math.max(1, Math.ceil(line.length / NARROW)), 0);
   return `\x05${"\x15".repeat(2 * lines + 4)}${"\x0b".repeat(lines + 4)}`;
 }
 

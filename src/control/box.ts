@@ -226,6 +226,8 @@ export class BoxControl implements Control {
       reserve: () => ({ id: Tokens.newId() }),
       act: async (reserved) => {
         const id = String(reserved["id"]);
+        // The maker may have ended while the disk was waited for: revoking it did not see this one, which would outlive it.
+        authorise(who, [], undefined);
         if (!tokens.has(id)) {
           token = tokens.issue(id, {
             label: command.label,

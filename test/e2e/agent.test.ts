@@ -46,7 +46,7 @@ for (const version of ALL_VERSIONS) {
   describe(`Claude Code ${version}`, { skip: skip ?? false, concurrency: 2 }, () => {
     const lines = "Line one.\nZwei: äöü 漢字 🙂.\n\nThe last has no end";
     rigged("streams text of several lines, thinking before it is done, one usage and one stop", when({ lines: () => ({
-      blocks: [{ thinking: ["Let me ", "think."] }, { text: lines.split(/(?<= )/), everyMs: 20 }],
+      blocks: [{ thinking: ["Let me ", "think."] }, { text: lines.split(/(?<= )/), everyMs: 60 }],
       usage: { input: 11, output: 22, cacheRead: 5, cacheWrite: 6 },
     }) }), async (rig) => {
       const frames = await rig.turn("lines please\nof several");
@@ -56,7 +56,7 @@ for (const version of ALL_VERSIONS) {
       assert.deepEqual(stops(frames), ["end_turn"]);
       assert.deepEqual(rig.of("status").map((f) => f.state), ["idle", "working", "idle"]);
       assert.deepEqual(types(frames).slice(-3), ["usage", "stop", "status"]);
-      if (version !== JS_VERSION) assert.ok(rig.of("text.delta").length >= 3, "text comes line by line");
+      if (version !== JS_VERSION) assert.ok(rig.of("text.delta").length >= 2, "text comes line by line");
       assert.equal(rig.of("meta")[0]?.version, version);
       assert.equal(rig.of("meta").findLast((f) => f.model !== undefined)?.model, MODEL);
       assert.equal(rig.model.requests.filter((r) => r.caller === "main").length, 1);
@@ -283,7 +283,7 @@ for (const version of ALL_VERSIONS) {
     });
 
     rigged("an interrupt before the first word does not join that prompt to the next", when({ hang: (r) => call({ text: hanging(r) }) }), async (rig) => {
-      const long = `hang on\n${"line after line\n".repeat(12)}to the end`;
+      const long = `hang on\n${"line after line\n".repeat(12)}${"a long one ".repeat(60)}\nto the end`;
       await rig.agent.submit(long, NOW);
       await rig.until(() => rig.model.requests.length === 1, "the request");
       assert.equal(await rig.agent.interrupt(NOW), true);
@@ -394,7 +394,7 @@ for (const version of ALL_VERSIONS) {
 
     it("a Claude that cannot start says why", async () => {
       const conversation = "00000000-0000-4000-8000-000000000000";
-      await assert.rejects(startRig({ version, script: when({}), spec: { start: "resume", conversation } }), (thrown: Error) => {
+      await assert.rejects(startRig({ version, script: when({}), spec: { start: { fork: conversation } } }), (thrown: Error) => {
         assert.match(thrown.message, /ended while starting/);
         assert.match(thrown.message, /No conversation found|not found/i);
         return true;

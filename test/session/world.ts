@@ -37,6 +37,8 @@ export class World implements AsyncDisposable {
   readonly #wish: WorldWish;
   #ledger: Ledger | undefined;
   #sessions: Sessions | undefined;
+  /** In the daemon its listener keeps the process alive: deadlines alone do not. */
+  readonly #alive = setInterval(() => undefined, DEADLINE_MS);
 
   private constructor(wish: WorldWish) {
     this.#wish = wish;
@@ -129,6 +131,7 @@ export class World implements AsyncDisposable {
 
   async [Symbol.asyncDispose](): Promise<void> {
     await this.stop();
+    clearInterval(this.#alive);
     rmSync(this.folder, { recursive: true, force: true });
   }
 }
