@@ -18,7 +18,6 @@ const options = {
   format: "esm",
   target: "node20.19",
   minify: true,
-  keepNames: true,
   sourcemap: "linked",
   legalComments: "none",
   // Native addons are found in node_modules next to dist.

@@ -39,7 +39,12 @@ function onTheWire(bytes: Uint8Array): unknown {
     if (name === "map")
       return new Map(Array.from({ length: Number(token.value) }, () => [item(tokens.next()), item(tokens.next())]));
     if (name === "float") return new Float(token.value);
-    if (name === "string") assert.ok(isUtf8(token.byteValue ?? Buffer.from(token.value)), "text that is not UTF-8");
+    if (name === "string") {
+      // From the bytes themselves: cborg's own text decoder swallows a byte order mark.
+      const text = Buffer.from(token.byteValue ?? token.value);
+      assert.ok(isUtf8(text), "text that is not UTF-8");
+      return text.toString();
+    }
     assert.notEqual(name, "tag");
     assert.notEqual(name, "undefined");
     if (name === "null") return null;
