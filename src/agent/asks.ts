@@ -60,7 +60,12 @@ export function permissionFrame(asks: Asks, id: string, tool: string, input: unk
 export function settleAsk(
   asks: Asks,
   id: string,
-  outcome: { readonly output?: unknown; readonly error?: string; readonly input?: unknown; readonly rejected?: boolean },
+  outcome: {
+    readonly output?: unknown;
+    readonly error?: string;
+    readonly input?: unknown;
+    readonly rejected?: boolean;
+  },
   by: string,
 ): FrameBody[] {
   const ask = asks.get(id);
@@ -76,7 +81,8 @@ export function settleAsk(
 /** Nobody will answer any more. */
 export function settleAll(asks: Asks, by: string): FrameBody[] {
   const frames: FrameBody[] = [];
-  for (const [id, ask] of asks) for (const n of ask.prompts.keys()) frames.push({ type: "ask.answer", id: `${id}/${n}`, answer: null, by });
+  for (const [id, ask] of asks)
+    for (const n of ask.prompts.keys()) frames.push({ type: "ask.answer", id: `${id}/${n}`, answer: null, by });
   asks.clear();
   return frames;
 }

@@ -53,7 +53,11 @@ const INHERITED = ["PATH", "LANG", "LC_ALL", "TZ", "NODE_EXTRA_CA_CERTS", "SSL_C
 const PROXIES = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 
 /** The whole environment of the session: built, never inherited. */
-export function environment(spec: AgentSpec, box: string, own: NodeJS.ProcessEnv = process.env): Record<string, string> {
+export function environment(
+  spec: AgentSpec,
+  box: string,
+  own: NodeJS.ProcessEnv = process.env,
+): Record<string, string> {
   const env: Record<string, string> = {};
   for (const name of [...INHERITED, ...PROXIES]) {
     const value = own[name];

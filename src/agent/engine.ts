@@ -3,8 +3,8 @@ import type { Agent, AgentEvents, AgentSpec, Engine, Position } from "./agent.ts
 import { environment, prepare } from "./command.ts";
 import { type HookInbox, startInbox } from "./hook-inbox.ts";
 import { type Json, text } from "./json.ts";
-import { PtyAgent } from "./pty-agent.ts";
 import { promptOf } from "./prompts.ts";
+import { PtyAgent } from "./pty-agent.ts";
 import { readBetween, shows, sizeOf, transcriptFile } from "./transcript.ts";
 import { newState, reopen, type Source, type State, translate } from "./translate.ts";
 import { detectVersion, rowFor } from "./versions.ts";
@@ -67,7 +67,17 @@ async function startAgent(
         events.exited(how);
       },
     };
-    agent = new PtyAgent({ spec, events: closing, launch, version, state, from, now, fault, record: options.record ?? (() => undefined) });
+    agent = new PtyAgent({
+      spec,
+      events: closing,
+      launch,
+      version,
+      state,
+      from,
+      now,
+      fault,
+      record: options.record ?? (() => undefined),
+    });
     return agent;
   } catch (thrown) {
     lease[Symbol.dispose]();
@@ -110,21 +120,25 @@ async function beginning(spec: AgentSpec, state: State, events: AgentEvents, now
     await readBetween(position.file, position.offset, oldSize, each);
     if (position.file !== file) await readBetween(file, 0, size, each);
   };
-  let prompts = 0;
+  // By time, not by place: the first lines of a file may stand before the prompt that they answer.
+  const prompts: number[] = [];
   await read((line) => {
-    if (promptOf(line) !== undefined) prompts++;
+    if (promptOf(line) !== undefined) prompts.push(stampOf(line));
   });
-  // What stands before the first prompt are late lines of a turn that is told, unless it is the open one that began earlier.
-  let telling = seen === undefined || (seen.turnOpen && prompts === 0);
-  let told = seen?.toldTurns ?? 0;
+  const first = prompts.sort((a, b) => a - b)[seen?.toldTurns ?? 0];
+  // No prompt is left: what stands there are late lines of a turn that is told, unless the open one began earlier.
+  const since = seen === undefined || (seen.turnOpen && prompts.length === 0) ? 0 : (first ?? Number.POSITIVE_INFINITY);
   await read((line) => {
-    if (promptOf(line) !== undefined) telling = told-- <= 0;
-    if (!telling) return;
-    const stamp = Date.parse(text(line["timestamp"]) ?? "");
-    emit({ src: "line", at: Number.isNaN(stamp) ? now() : stamp, line });
+    const stamp = stampOf(line);
+    if (stamp >= since) emit({ src: "line", at: stamp > 0 ? stamp : now(), line });
   });
   emit({ src: "caught-up", at: now() });
   const at = { file, offset: size };
   events.position(at);
   return at;
+}
+
+/** When Claude wrote the line, ms since 1970; 0 where it does not say. */
+function stampOf(line: Json): number {
+  return Date.parse(text(line["timestamp"]) ?? "") || 0;
 }

@@ -95,7 +95,9 @@ async function body(req: IncomingMessage): Promise<string | undefined> {
 function parse(raw: string): Record<string, unknown> | undefined {
   try {
     const call: unknown = JSON.parse(raw);
-    return typeof call === "object" && call !== null && !Array.isArray(call) ? (call as Record<string, unknown>) : undefined;
+    return typeof call === "object" && call !== null && !Array.isArray(call)
+      ? (call as Record<string, unknown>)
+      : undefined;
   } catch {
     return undefined;
   }

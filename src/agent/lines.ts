@@ -63,7 +63,12 @@ export class Tail {
   #running: Promise<void> | undefined;
   #again = false;
 
-  constructor(file: string, offset: number, line: (text: string) => void, skipped: (bytes: number) => void = () => undefined) {
+  constructor(
+    file: string,
+    offset: number,
+    line: (text: string) => void,
+    skipped: (bytes: number) => void = () => undefined,
+  ) {
     this.file = file;
     this.#cutter = new LineCutter(offset);
     this.#read = offset;

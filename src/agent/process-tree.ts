@@ -26,7 +26,12 @@ interface User {
 }
 
 /** Ends everything that carries the marker, and everything below `root`. `term` asks first. Resolves with what would not go. */
-export async function endTree(marker: Marker, root: number | undefined, signal: "term" | "kill", user?: User): Promise<number[]> {
+export async function endTree(
+  marker: Marker,
+  root: number | undefined,
+  signal: "term" | "kill",
+  user?: User,
+): Promise<number[]> {
   const started = Date.now();
   const asked = new Set<number>();
   for (;;) {

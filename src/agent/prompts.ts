@@ -12,9 +12,17 @@ export function normal(prompt: string): string {
 /** What a transcript line shows as said by the user: a prompt, a `/command`, a `!command`, a queued text; else undefined. */
 export function promptOf(line: Json): string | undefined {
   if (line["type"] === "queue-operation") return line["operation"] === "enqueue" ? text(line["content"]) : undefined;
-  if (line["type"] === "system") return line["subtype"] === "local_command" ? commandOf(words(line["content"])) : undefined;
-  if (line["type"] === "attachment") return at(line["attachment"], "type") === "queued_command" ? words(at(line["attachment"], "prompt")) : undefined;
-  if (line["type"] !== "user" || line["isMeta"] === true || line["isSidechain"] === true || line["isCompactSummary"] === true) return undefined;
+  if (line["type"] === "system")
+    return line["subtype"] === "local_command" ? commandOf(words(line["content"])) : undefined;
+  if (line["type"] === "attachment")
+    return at(line["attachment"], "type") === "queued_command" ? words(at(line["attachment"], "prompt")) : undefined;
+  if (
+    line["type"] !== "user" ||
+    line["isMeta"] === true ||
+    line["isSidechain"] === true ||
+    line["isCompactSummary"] === true
+  )
+    return undefined;
   const content = at(line["message"], "content");
   if (list(content).some((block) => block["type"] === "tool_result")) return undefined;
   const said = words(content);

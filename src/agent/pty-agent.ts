@@ -93,7 +93,13 @@ export class PtyAgent implements Agent {
       fault: this.#fault,
     });
     this.#pty = spawnPty(
-      { ...start.launch, cwd: spec.workdir, cols: spec.cols, rows: spec.rows, ...(spec.user === undefined ? {} : { user: spec.user }) },
+      {
+        ...start.launch,
+        cwd: spec.workdir,
+        cols: spec.cols,
+        rows: spec.rows,
+        ...(spec.user === undefined ? {} : { user: spec.user }),
+      },
       {
         data: (bytes) => this.#output(bytes),
         exit: (code, signal) => void this.#onExit(code, signal).catch(this.#fault),
@@ -128,14 +134,16 @@ export class PtyAgent implements Agent {
 
   async submit(prompt: string, signal: AbortSignal, taken: () => void = () => undefined): Promise<void> {
     this.#alive();
-    if (this.#draft) await this.#emptyBox();
+    if (this.#draft) await emptyBox(this.#desk(), this.#lastText);
+    this.#draft = false;
     const submission = new Submission(prompt, taken);
     this.#submission = submission;
     this.#lastText = prompt;
     try {
       await typeText(this.#desk(), submission, AbortSignal.any([signal, AbortSignal.timeout(START_DEADLINE_MS)]));
       // Claude shows a prompt to its hooks before it writes it down; killed in between, it would forget it.
-      if (!submission.isCommand) await this.#until(() => submission.kept || this.#exit !== undefined, KEEP_DEADLINE_MS, signal);
+      if (!submission.isCommand)
+        await this.#until(() => submission.kept || this.#exit !== undefined, KEEP_DEADLINE_MS, signal);
       if (!submission.kept) this.#alive();
     } finally {
       this.#submission = undefined;
@@ -157,7 +165,10 @@ export class PtyAgent implements Agent {
     if (this.#atRest()) return true;
     const turn = this.#state.turn;
     // In an idle Claude Esc would open a menu.
-    const working = (turn !== undefined && turn.ending === undefined) || this.#state.claude === "busy" || this.#state.claude === "waiting";
+    const working =
+      (turn !== undefined && turn.ending === undefined) ||
+      this.#state.claude === "busy" ||
+      this.#state.claude === "waiting";
     if (working) {
       this.#feed({ src: "esc", at: this.#now() });
       this.#pty.write("\x1b");
@@ -169,7 +180,12 @@ export class PtyAgent implements Agent {
 
   async stop(signal: "term" | "kill"): Promise<void> {
     this.#stopping = true;
-    await endTree(sessionMarker(this.#spec.session), this.#exit === undefined ? this.pid : undefined, signal, this.#spec.user);
+    await endTree(
+      sessionMarker(this.#spec.session),
+      this.#exit === undefined ? this.pid : undefined,
+      signal,
+      this.#spec.user,
+    );
     await this.#ended;
   }
 
@@ -293,7 +309,11 @@ export class PtyAgent implements Agent {
   async #onExit(code: number | undefined, signal: number | undefined): Promise<void> {
     const words = this.#stopping || code === 0 ? undefined : lastWords(this.#words);
     await this.#transcript.drain().catch(this.#fault);
-    this.#exit = { code, signal: signal === undefined ? undefined : String(signal), ...(words === undefined ? {} : { words }) };
+    this.#exit = {
+      code,
+      signal: signal === undefined ? undefined : String(signal),
+      ...(words === undefined ? {} : { words }),
+    };
     clearTimeout(this.#timer);
     clearTimeout(this.#lookTimer);
     for (const watch of this.#watches) watch[Symbol.dispose]();
@@ -311,9 +331,14 @@ export class PtyAgent implements Agent {
 
   async #untilReady(): Promise<void> {
     const ready = () => this.#started && this.#state.claude === "idle";
-    const came = await this.#until(() => ready() || this.#exit !== undefined, START_DEADLINE_MS, new AbortController().signal);
+    const came = await this.#until(
+      () => ready() || this.#exit !== undefined,
+      START_DEADLINE_MS,
+      new AbortController().signal,
+    );
     if (came && ready()) return;
-    const why = this.#exit === undefined ? `did not get ready within ${START_DEADLINE_MS / 1000} s` : "ended while starting";
+    const why =
+      this.#exit === undefined ? `did not get ready within ${START_DEADLINE_MS / 1000} s` : "ended while starting";
     throw new CibError("claude_failed", `claude ${why}: ${lastWords(this.#words) || "it said nothing"}`);
   }
 
@@ -342,13 +367,6 @@ export class PtyAgent implements Agent {
       this.#waiters.add(check);
       signal.addEventListener("abort", abort);
     });
-  }
-
-  async #emptyBox(): Promise<void> {
-    this.#draft = false;
-    const before = this.#writes;
-    this.#pty.write(emptyBox(this.#lastText));
-    await this.#until(() => this.#writes > before, LOOK_AFTER_OUTPUT_MS, new AbortController().signal);
   }
 
   #desk(): Desk {

@@ -69,7 +69,16 @@ function asUser(spec: PtySpec): readonly string[] {
   const setpriv = SETPRIV.find(isExecutable);
   if (setpriv === undefined) return spec.argv;
   const { uid, gid } = spec.user;
-  return [setpriv, `--reuid=${uid}`, `--regid=${gid}`, "--clear-groups", "--no-new-privs", "--inh-caps=-all", "--", ...spec.argv];
+  return [
+    setpriv,
+    `--reuid=${uid}`,
+    `--regid=${gid}`,
+    "--clear-groups",
+    "--no-new-privs",
+    "--inh-caps=-all",
+    "--",
+    ...spec.argv,
+  ];
 }
 
 function isExecutable(path: string): boolean {

@@ -40,7 +40,9 @@ export function newTexts(seen: ReadonlyMap<string, number> = new Map()): Texts {
 export function displayed(texts: Texts, id: string, index: number, delta: string): Piece | undefined {
   let entry = texts.entries.find((e) => e.display === id);
   if (entry === undefined) {
-    entry = texts.entries.find((e) => e.display === undefined && !e.opaque && e.written.startsWith(delta) && delta !== "");
+    entry = texts.entries.find(
+      (e) => e.display === undefined && !e.opaque && e.written.startsWith(delta) && delta !== "",
+    );
     entry ??= add(texts, id);
     entry.display = id;
   }

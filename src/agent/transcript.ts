@@ -100,7 +100,8 @@ export class Transcript implements Disposable {
     this.#watches = [...new Set(tails.map((tail) => dirname(tail.file)))].map(
       (folder) =>
         new FolderWatch(folder, (name) => {
-          if (tails.some((tail) => basename(tail.file) === name)) this.drain().catch((what: unknown) => this.#on.fault(what));
+          if (tails.some((tail) => basename(tail.file) === name))
+            this.drain().catch((what: unknown) => this.#on.fault(what));
         }),
     );
   }
@@ -120,7 +121,12 @@ function isHistory(line: Json, since: number): boolean {
 }
 
 /** Every line of a file between two offsets, in order. */
-export async function readBetween(file: string, from: number, to: number, listener: (line: Json) => void): Promise<void> {
+export async function readBetween(
+  file: string,
+  from: number,
+  to: number,
+  listener: (line: Json) => void,
+): Promise<void> {
   const tail = new Tail(file, from, (raw) => {
     const line = tail.offset > to ? undefined : parseLine(raw);
     if (line !== undefined) listener(line);

@@ -4,7 +4,7 @@
  */
 import type { FrameBody, SessionState } from "../frame/frame.ts";
 import type { Seen } from "./agent.ts";
-import { type Asks, askFrames, newAsks, permissionFrame, settleAsk, settleAll, waitsForPerson } from "./asks.ts";
+import { type Asks, askFrames, newAsks, permissionFrame, settleAll, settleAsk, waitsForPerson } from "./asks.ts";
 import { at, count, type Json, list, object, text, words } from "./json.ts";
 import type { ClaudeState } from "./status.ts";
 import { applyTool, type Tasks } from "./tasks.ts";
@@ -126,7 +126,16 @@ export function reopen(state: State, seen: Seen | undefined, now: number): void 
   state.seen.thinking = seen.thinking;
   state.seen.usage = seen.usage;
   for (const [id, { tool, done }] of seen.tools) {
-    state.tools.set(id, { tool, input: undefined, agent: undefined, since: now, started: true, done, held: [], until: 0 });
+    state.tools.set(id, {
+      tool,
+      input: undefined,
+      agent: undefined,
+      since: now,
+      started: true,
+      done,
+      held: [],
+      until: 0,
+    });
   }
   if (seen.turnOpen) state.turn = { since: now };
 }
@@ -155,7 +164,12 @@ function step(state: State, source: Source, out: FrameBody[]): void {
   else if (source.src === "line") onLine(state, source.line, source.agent, source.at, out);
   else if (source.src === "state") onState(state, source.state, source.since ?? source.at, source.at, out);
   else if (source.src === "title") meta(state, { title: source.title }, out);
-  else if (source.src === "skipped") out.push({ type: "error", code: "line_skipped", message: `a transcript line of ${source.bytes} bytes was passed over` });
+  else if (source.src === "skipped")
+    out.push({
+      type: "error",
+      code: "line_skipped",
+      message: `a transcript line of ${source.bytes} bytes was passed over`,
+    });
   else if (source.src === "esc") state.escaped = true;
   else if (source.src === "tick") onTick(state, source.at, out);
   else if (source.src === "caught-up") onCaughtUp(state, source.at, out);
@@ -176,15 +190,24 @@ function onHook(state: State, event: string, body: Json, now: number, out: Frame
   const agent = text(body["agent_id"]);
   const mode = text(body["permission_mode"]);
   if (mode !== undefined && agent === undefined) meta(state, { permission_mode: mode }, out);
-  if (event === "SessionStart") return onSessionStart(state, body, out);
-  if (event === "UserPromptSubmit") return agent === undefined ? begin(state, now, out) : undefined;
+  if (event === "SessionStart" || event === "UserPromptSubmit") {
+    if (event === "SessionStart") onSessionStart(state, body, out);
+    else if (agent === undefined) begin(state, now, out);
+    return;
+  }
   if (agent === undefined && ACTIVE.has(event)) goesOn(state, now, out);
   if (event === "MessageDisplay") onDisplay(state, body, out);
   else if (event === "PreToolUse") onPreTool(state, body, agent, now, out);
   else if (event === "PermissionRequest") onPermission(state, body, agent, now, out);
   else if (event === "PostToolUse") {
     ensureTool(state, body, agent, now);
-    result(state, text(body["tool_use_id"]), { output: body["tool_response"], duration: count(body["duration_ms"]), input: body["tool_input"] }, now, out);
+    result(
+      state,
+      text(body["tool_use_id"]),
+      { output: body["tool_response"], duration: count(body["duration_ms"]), input: body["tool_input"] },
+      now,
+      out,
+    );
   } else if (event === "PostToolUseFailure") {
     ensureTool(state, body, agent, now);
     const error = body["is_interrupt"] === true ? "interrupted" : (text(body["error"]) ?? "failed");
@@ -195,7 +218,15 @@ function onHook(state: State, event: string, body: Json, now: number, out: Frame
 }
 
 /** Events that only a working main thread sends. */
-const ACTIVE = new Set(["MessageDisplay", "PreToolUse", "PermissionRequest", "PostToolUse", "PostToolUseFailure", "Stop", "StopFailure"]);
+const ACTIVE = new Set([
+  "MessageDisplay",
+  "PreToolUse",
+  "PermissionRequest",
+  "PostToolUse",
+  "PostToolUseFailure",
+  "Stop",
+  "StopFailure",
+]);
 
 /** Work without a prompt hook (a `!command`, a queued prompt) opens a turn; work after "idle" takes that back. */
 function goesOn(state: State, now: number, out: FrameBody[]): void {
@@ -249,7 +280,9 @@ function onPermission(state: State, body: Json, agent: string | undefined, now: 
   const name = text(body["tool_name"]) ?? "";
   const input = body["tool_input"];
   const same = JSON.stringify(input);
-  const candidates = [...state.tools].filter(([id, t]) => t.tool === name && !t.done && t.agent === agent && !state.asks.has(id));
+  const candidates = [...state.tools].filter(
+    ([id, t]) => t.tool === name && !t.done && t.agent === agent && !state.asks.has(id),
+  );
   const match = candidates.find(([, t]) => JSON.stringify(t.input) === same) ?? candidates.at(-1);
   if (name === "AskUserQuestion") {
     if (match !== undefined) ask(state, match[0], askFrames(state.asks, match[0], input), now, out);
@@ -283,7 +316,11 @@ function onStop(state: State, body: Json, now: number): void {
 
 function onFailure(state: State, body: Json, now: number, out: FrameBody[]): void {
   const code = text(body["error"]) ?? "unknown";
-  out.push({ type: "error", code, message: text(body["last_assistant_message"]) ?? text(body["error_details"]) ?? code });
+  out.push({
+    type: "error",
+    code,
+    message: text(body["last_assistant_message"]) ?? text(body["error_details"]) ?? code,
+  });
   end(state, `error:${code}`, now, SETTLE_MS, true);
 }
 
@@ -307,7 +344,10 @@ function onAssistant(state: State, line: Json, agent: string | undefined, now: n
   const message = object(line["message"]);
   const id = text(message?.["id"]);
   if (message === undefined || id === undefined) return;
-  if (line["isApiErrorMessage"] === true) return agent === undefined ? onApiErrorLine(state, message, now, out) : undefined;
+  if (line["isApiErrorMessage"] === true) {
+    if (agent === undefined) onApiErrorLine(state, message, now, out);
+    return;
+  }
   if (state.catchingUp && state.turn === undefined && agent === undefined) state.turn = { since: now };
   const synthetic = message["model"] === "<synthetic>";
   if (!synthetic) {
@@ -355,7 +395,8 @@ function onUser(state: State, line: Json, agent: string | undefined, now: number
   }
   if (agent !== undefined) return;
   const said = words(content);
-  if (said.startsWith("[Request interrupted by user") && state.turn !== undefined) finish(state, "interrupted", now, out);
+  if (said.startsWith("[Request interrupted by user") && state.turn !== undefined)
+    finish(state, "interrupted", now, out);
   else if (said.startsWith("<local-command-stdout>")) commandDone(state, out);
   else if (said.startsWith("<bash-stdout>") && !state.row.bangAnswers) commandDone(state, out);
 }
@@ -381,15 +422,19 @@ function unwrapped(said: string): string {
 function onSystem(state: State, line: Json, now: number, out: FrameBody[]): void {
   const subtype = line["subtype"];
   const ending = state.turn?.ending;
-  if (subtype === "stop_hook_summary" && state.turn !== undefined) finish(state, ending?.firm ? ending.reason : "end_turn", now, out);
-  else if (subtype === "turn_duration" && state.turn !== undefined) finish(state, ending?.reason ?? "end_turn", now, out);
-  else if (subtype === "local_command" && words(line["content"]).startsWith("<local-command-stdout>")) commandDone(state, out);
+  if (subtype === "stop_hook_summary" && state.turn !== undefined)
+    finish(state, ending?.firm ? ending.reason : "end_turn", now, out);
+  else if (subtype === "turn_duration" && state.turn !== undefined)
+    finish(state, ending?.reason ?? "end_turn", now, out);
+  else if (subtype === "local_command" && words(line["content"]).startsWith("<local-command-stdout>"))
+    commandDone(state, out);
   else if (subtype === "api_error") out.push({ type: "error", code: "api_retry", message: retryWords(line) });
 }
 
 function retryWords(line: Json): string {
   const status = count(at(line["error"], "status"));
-  const why = text(at(at(at(line["error"], "error"), "error"), "message")) ?? text(at(line["error"], "type")) ?? "API error";
+  const why =
+    text(at(at(at(line["error"], "error"), "error"), "message")) ?? text(at(line["error"], "type")) ?? "API error";
   return `${status === undefined ? "" : `${status} `}${why}; try ${count(line["retryAttempt"]) ?? 1} of ${count(line["maxRetries"]) ?? "?"} in ${count(line["retryInMs"]) ?? 0} ms`;
 }
 
@@ -451,7 +496,8 @@ function result(state: State, id: string | undefined, outcome: Outcome, now: num
     duration_ms: outcome.duration ?? Math.max(0, now - tool.since),
     ...by(tool.agent),
   };
-  if (outcome.error === undefined) applyTool(state.tasks, tool.tool, tool.input ?? outcome.input, outcome.output, tool.agent);
+  if (outcome.error === undefined)
+    applyTool(state.tasks, tool.tool, tool.input ?? outcome.input, outcome.output, tool.agent);
   emit(
     state,
     id,
@@ -540,7 +586,8 @@ function onTick(state: State, now: number, out: FrameBody[]): void {
   if (ending === undefined || ending.until > now) return;
   const owed = state.turn?.owed;
   const owes = owed !== undefined && !isTold(state.texts, owed);
-  if (owes && state.turn !== undefined && now - ending.since < DRAWING_MS) state.turn.ending = { ...ending, until: now + SETTLE_MS };
+  if (owes && state.turn !== undefined && now - ending.since < DRAWING_MS)
+    state.turn.ending = { ...ending, until: now + SETTLE_MS };
   else finish(state, ending.reason, now, out);
 }
 
@@ -582,7 +629,8 @@ function usageFrame(state: State): FrameBody {
 function showStatus(state: State, now: number, out: FrameBody[]): void {
   const elapsed = state.turn === undefined ? 0 : now - state.turn.since;
   if (waitsForPerson(state.asks) || state.claude === "waiting") {
-    if (![...state.asks.keys()].some((id) => state.tools.get(id)?.started === false)) setStatus(state, "waiting_for_input", elapsed, out);
+    if (![...state.asks.keys()].some((id) => state.tools.get(id)?.started === false))
+      setStatus(state, "waiting_for_input", elapsed, out);
   } else if (state.turn !== undefined || state.claude === "busy") setStatus(state, "working", elapsed, out);
   else setStatus(state, "idle", elapsed, out);
 }

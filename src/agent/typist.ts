@@ -70,7 +70,10 @@ export class Submission {
     const woken = new Promise<void>((done) => {
       this.#wake = done;
     });
-    await Promise.race([woken, pause(ms, undefined, { signal: AbortSignal.any([signal, timer.signal]) }).catch(() => undefined)]);
+    await Promise.race([
+      woken,
+      pause(ms, undefined, { signal: AbortSignal.any([signal, timer.signal]) }).catch(() => undefined),
+    ]);
     timer.abort();
     this.#wake = undefined;
     return this.taken;
@@ -93,7 +96,7 @@ export async function typeText(desk: Desk, submission: Submission, signal: Abort
     if (Date.now() - started > SUBMIT_DEADLINE_MS) break;
     wait *= 2;
   }
-  desk.type(emptyBox(text));
+  await emptyBox(desk, text);
   throw new CibError("claude_failed", `claude did not take the text as a prompt within ${SUBMIT_DEADLINE_MS / 1000} s`);
 }
 
@@ -118,11 +121,21 @@ function pasteable(text: string): string {
 
 /** Columns of text in the narrowest terminal worth thinking of. */
 const NARROW = 40;
+/** Rows that are emptied at most: a longer text stands in the box as one mark. */
+const MAX_BOX_ROWS = 200;
+/** Keys in one write: many more are taken for a paste. */
+const KEYS_AT_ONCE = 8;
+const KEYS_PAUSE_MS = 30;
 
-/** Keys that empty an input box that holds this text: Ctrl+E, then Ctrl+U twice a row (the rest of the row, its end), then Ctrl+K. */
-export function emptyBox(text: string): string {
-  const lines = text.split("\n").reduce((rows, line) => rows + Math.max(1, Math.ceil(line.length / NARROW)), 0);
-  return `\x05${"\x15".repeat(2 * lines + 4)}${"\x0b".repeat(lines + 4)}`;
+/** Empties an input box that may hold this text: Ctrl+E, then Ctrl+U twice a row (the rest of the row, its end), then Ctrl+K. */
+export async function emptyBox(desk: Desk, text: string): Promise<void> {
+  const all = text.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / NARROW)), 0);
+  const rows = Math.min(all, MAX_BOX_ROWS);
+  const keys = `\x05${"\x15".repeat(2 * rows + 4)}${"\x0b".repeat(rows + 4)}`;
+  for (let from = 0; from < keys.length; from += KEYS_AT_ONCE) {
+    desk.type(keys.slice(from, from + KEYS_AT_ONCE));
+    await pause(KEYS_PAUSE_MS);
+  }
 }
 
 async function until(true_: () => boolean, ms: number, signal: AbortSignal): Promise<void> {

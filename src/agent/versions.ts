@@ -66,7 +66,10 @@ const VERSION_DEADLINE_MS = 30_000;
 const detected = new Map<string, Promise<string>>();
 
 /** Asks the command for its version, once per installed file. Rejects with `claude_failed`. */
-export async function detectVersion(command: readonly string[], env: Readonly<Record<string, string>>): Promise<string> {
+export async function detectVersion(
+  command: readonly string[],
+  env: Readonly<Record<string, string>>,
+): Promise<string> {
   const key = JSON.stringify([command, await stampOf(command)]);
   const known = detected.get(key);
   if (known !== undefined) return known;
@@ -92,7 +95,10 @@ function ask(command: readonly string[], env: Readonly<Record<string, string>>):
     execFile(file, [...args, "--version"], { env, timeout: VERSION_DEADLINE_MS }, (fault, out) => {
       const version = /(\d+\.\d+\.\d+)/.exec(out)?.[1];
       if (version !== undefined && fault === null) done(version);
-      else fail(new CibError("claude_failed", `claude: "${file} --version" did not answer with a version`, { cause: fault }));
+      else
+        fail(
+          new CibError("claude_failed", `claude: "${file} --version" did not answer with a version`, { cause: fault }),
+        );
     });
   });
 }

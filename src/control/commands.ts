@@ -173,9 +173,15 @@ export function parseCommand(raw: unknown): Command {
   return { cmd, ...(args as object) } as Command;
 }
 
-/** Checks an attach from outside; throws as `parseCommand`. */
+/** Attaches that have been checked: a transport may look into one before control does. */
+const CHECKED = new WeakSet<object>();
+
+/** Checks an attach from outside, once; throws as `parseCommand`. */
 export function parseAttach(raw: unknown): Attach {
-  return check(ATTACH, raw);
+  if (typeof raw === "object" && raw !== null && CHECKED.has(raw)) return raw as Attach;
+  const attach = check(ATTACH, raw);
+  CHECKED.add(attach);
+  return attach;
 }
 
 function check<S extends v.GenericSchema>(schema: S, raw: unknown): v.InferOutput<S> {

@@ -80,7 +80,12 @@ export async function startModel(script: Script): Promise<Model> {
   };
 }
 
-async function answer(req: IncomingMessage, res: ServerResponse, script: Script, requests: ModelRequest[]): Promise<void> {
+async function answer(
+  req: IncomingMessage,
+  res: ServerResponse,
+  script: Script,
+  requests: ModelRequest[],
+): Promise<void> {
   const path = (req.url ?? "/").split("?")[0] ?? "/";
   const raw = await body(req);
   if (req.method !== "POST") return void res.writeHead(200).end();
@@ -161,7 +166,8 @@ function sideTurn(request: ModelRequest): Turn {
 }
 
 let minted = 0;
-const mint = (prefix: string): string => `${prefix}_${process.pid.toString(36)}${(minted++).toString(36).padStart(8, "0")}`;
+const mint = (prefix: string): string =>
+  `${prefix}_${process.pid.toString(36)}${(minted++).toString(36).padStart(8, "0")}`;
 
 async function* piecesOf(pieces: Pieces, everyMs: number, gone: AbortSignal): AsyncGenerator<string> {
   let first = true;
@@ -173,7 +179,11 @@ async function* piecesOf(pieces: Pieces, everyMs: number, gone: AbortSignal): As
   }
 }
 
-async function stream(res: ServerResponse, request: ModelRequest, turn: Extract<Turn, { blocks: unknown }>): Promise<void> {
+async function stream(
+  res: ServerResponse,
+  request: ModelRequest,
+  turn: Extract<Turn, { blocks: unknown }>,
+): Promise<void> {
   const usage = turn.usage ?? { input: 10, output: 5 };
   const send = (event: string, data: object): void => {
     res.write(`event: ${event}\ndata: ${JSON.stringify({ type: event, ...data })}\n\n`);
@@ -185,20 +195,30 @@ async function stream(res: ServerResponse, request: ModelRequest, turn: Extract<
     cache_creation_input_tokens: usage.cacheWrite ?? 0,
   };
   send("message_start", {
-    message: { ...envelope(request, turn.message), content: [], stop_reason: null, usage: { ...counts, output_tokens: 1 } },
+    message: {
+      ...envelope(request, turn.message),
+      content: [],
+      stop_reason: null,
+      usage: { ...counts, output_tokens: 1 },
+    },
   });
   for (const [index, block] of turn.blocks.entries()) {
     const delta = (data: object): void => send("content_block_delta", { index, delta: data });
     if ("tool" in block) {
-      send("content_block_start", { index, content_block: { type: "tool_use", id: block.id ?? mint("toolu"), name: block.tool, input: {} } });
+      send("content_block_start", {
+        index,
+        content_block: { type: "tool_use", id: block.id ?? mint("toolu"), name: block.tool, input: {} },
+      });
       delta({ type: "input_json_delta", partial_json: JSON.stringify(block.input) });
     } else if ("thinking" in block) {
       send("content_block_start", { index, content_block: { type: "thinking", thinking: "", signature: "" } });
-      for await (const piece of piecesOf(block.thinking, block.everyMs ?? 0, request.gone)) delta({ type: "thinking_delta", thinking: piece });
+      for await (const piece of piecesOf(block.thinking, block.everyMs ?? 0, request.gone))
+        delta({ type: "thinking_delta", thinking: piece });
       delta({ type: "signature_delta", signature: "c2NyaXB0ZWQ=" });
     } else {
       send("content_block_start", { index, content_block: { type: "text", text: "" } });
-      for await (const piece of piecesOf(block.text, block.everyMs ?? 0, request.gone)) delta({ type: "text_delta", text: piece });
+      for await (const piece of piecesOf(block.text, block.everyMs ?? 0, request.gone))
+        delta({ type: "text_delta", text: piece });
     }
     if (request.gone.aborted) return;
     send("content_block_stop", { index });
@@ -211,19 +231,30 @@ async function stream(res: ServerResponse, request: ModelRequest, turn: Extract<
   res.end();
 }
 
-async function whole(res: ServerResponse, request: ModelRequest, turn: Extract<Turn, { blocks: unknown }>): Promise<void> {
+async function whole(
+  res: ServerResponse,
+  request: ModelRequest,
+  turn: Extract<Turn, { blocks: unknown }>,
+): Promise<void> {
   const usage = turn.usage ?? { input: 10, output: 5 };
   const content: object[] = [];
   for (const block of turn.blocks) {
-    if ("tool" in block) content.push({ type: "tool_use", id: block.id ?? mint("toolu"), name: block.tool, input: block.input });
-    else if ("thinking" in block) content.push({ type: "thinking", thinking: await joined(block.thinking), signature: "c2NyaXB0ZWQ=" });
+    if ("tool" in block)
+      content.push({ type: "tool_use", id: block.id ?? mint("toolu"), name: block.tool, input: block.input });
+    else if ("thinking" in block)
+      content.push({ type: "thinking", thinking: await joined(block.thinking), signature: "c2NyaXB0ZWQ=" });
     else content.push({ type: "text", text: await joined(block.text) });
   }
   json(res, 200, {
     ...envelope(request, turn.message),
     content,
     stop_reason: stopReason(turn.blocks),
-    usage: { input_tokens: usage.input, output_tokens: usage.output, cache_read_input_tokens: 0, cache_creation_input_tokens: 0 },
+    usage: {
+      input_tokens: usage.input,
+      output_tokens: usage.output,
+      cache_read_input_tokens: 0,
+      cache_creation_input_tokens: 0,
+    },
   });
 }
 

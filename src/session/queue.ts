@@ -3,6 +3,7 @@ import { randomUUID } from "node:crypto";
 import type { Agent, Engine } from "../agent/agent.ts";
 import { asCibError, CibError } from "../errors.ts";
 import type { Body, Frame, FrameBody, SessionId } from "../frame/frame.ts";
+import { type Clock, systemClock } from "./clock.ts";
 import type { InputEntry, Ledger } from "./ledger.ts";
 import type { Log } from "./log.ts";
 
@@ -10,6 +11,8 @@ import type { Log } from "./log.ts";
 export const MAX_QUEUED = 64;
 /** Claude confirms a prompt within a second; a loaded board may need much longer to draw a long paste. */
 export const SUBMIT_DEADLINE_MS = 60_000;
+/** How long a delivery that failed on our side, mostly on a full disk, is left alone. */
+export const REDELIVER_MS = 1000;
 
 export interface QueueOptions {
   readonly session: SessionId;
@@ -21,6 +24,7 @@ export interface QueueOptions {
   readonly alive: () => Agent | undefined;
   readonly append: (body: FrameBody) => number;
   readonly fault: (where: string, thrown: unknown) => void;
+  readonly clock?: Clock;
 }
 
 /** What the caller wants typed. */
@@ -39,12 +43,17 @@ export interface Accepted {
 
 export class Queue {
   readonly #options: QueueOptions;
+  readonly #clock: Clock;
   #busy = false;
+  /** Texts on their way into the ledger. */
+  #arriving = 0;
+  #retry: (() => void) | undefined;
   /** Inputs with a delivered frame that the ledger still has as accepted. */
   readonly #told = new Set<string>();
 
   constructor(options: QueueOptions) {
     this.#options = options;
+    this.#clock = options.clock ?? systemClock;
   }
 
   /** How many texts wait. */
@@ -60,8 +69,11 @@ export class Queue {
   /** Resolves when the text is on disk and its accepted frame is numbered. Throws `queue_full`, `ids_full`, `disk_full`. */
   async accept(want: Wanted): Promise<Accepted> {
     const { session, ledger, log } = this.#options;
-    if (this.size >= MAX_QUEUED) throw new CibError("queue_full", `${MAX_QUEUED} inputs wait already`);
-    const entry = await ledger.accept({ ...want, input: randomUUID(), session, after: log.numbered });
+    if (this.size + this.#arriving >= MAX_QUEUED) throw new CibError("queue_full", `${MAX_QUEUED} inputs wait already`);
+    this.#arriving++;
+    const entry = await ledger.accept({ ...want, input: randomUUID(), session, after: log.numbered }).finally(() => {
+      this.#arriving--;
+    });
     const seq = this.#announce(entry);
     this.wake();
     return { input: entry.input, seq };
@@ -80,11 +92,16 @@ export class Queue {
   wake(): void {
     if (this.#busy || this.size === 0) return;
     this.#busy = true;
-    this.#deliver()
-      .catch((thrown: unknown) => this.#options.fault("queue", thrown))
-      .finally(() => {
-        this.#busy = false;
+    this.#retry?.();
+    this.#retry = undefined;
+    this.#deliver().catch((thrown: unknown) => {
+      this.#options.fault("queue", thrown);
+      // Nothing else may ever happen in an idle session: the text would wait for the next one.
+      this.#retry ??= this.#clock.after(REDELIVER_MS, () => {
+        this.#retry = undefined;
+        this.wake();
       });
+    });
   }
 
   /**
@@ -107,30 +124,41 @@ export class Queue {
   }
 
   async #deliver(): Promise<void> {
-    const { engine, ledger, free, alive } = this.#options;
-    for (;;) {
-      const entry = this.#waiting()[0];
-      const agent = free();
-      if (entry === undefined || agent === undefined) return;
-      if (entry.typing !== undefined && (await engine.shows(entry.typing, entry.text))) {
-        this.#delivered(entry);
-        continue;
+    const { free } = this.#options;
+    try {
+      for (let going = true; going; ) {
+        const [entry] = this.#waiting();
+        const agent = free();
+        going = entry !== undefined && agent !== undefined && (await this.#deliverOne(entry, agent));
       }
-      const at = agent.at;
-      await ledger.typing(entry.input, at);
-      if (free() !== agent) continue;
-      try {
-        await agent.submit(entry.text, AbortSignal.timeout(SUBMIT_DEADLINE_MS), () => this.#tell(entry));
-      } catch (failure) {
-        // Claude ended under it: whether it keeps the text, its transcript tells at the next start.
-        if (alive() !== agent) return;
-        if (!(await engine.shows(at, entry.text))) {
-          this.#fail(entry, asCibError(failure).message);
-          continue;
-        }
-      }
-      this.#delivered(entry);
+    } finally {
+      // In the same breath as the last look at what waits: a wake right after it must not find it busy.
+      this.#busy = false;
     }
+  }
+
+  /** False when Claude ended under it. */
+  async #deliverOne(entry: InputEntry, agent: Agent): Promise<boolean> {
+    const { engine, ledger, free, alive } = this.#options;
+    if (entry.typing !== undefined && (await engine.shows(entry.typing, entry.text))) {
+      this.#delivered(entry);
+      return true;
+    }
+    const at = agent.at;
+    await ledger.typing(entry.input, at);
+    if (free() !== agent || entry.state !== "accepted") return true; // look again: it may have been cancelled
+    try {
+      await agent.submit(entry.text, AbortSignal.timeout(SUBMIT_DEADLINE_MS), () => this.#tell(entry));
+    } catch (failure) {
+      // Claude ended under it: whether it keeps the text, its transcript tells at the next start.
+      if (alive() !== agent) return false;
+      if (!(await engine.shows(at, entry.text))) {
+        this.#fail(entry, asCibError(failure).message);
+        return true;
+      }
+    }
+    this.#delivered(entry);
+    return true;
   }
 
   /** Claude has it. Told once, also where Claude was killed before it wrote it down and gets it again. */

@@ -3,13 +3,13 @@ import { type ChildProcess, spawn } from "node:child_process";
 import { once } from "node:events";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import type { AgentSpec } from "../../src/agent/agent.ts";
 import { environment } from "../../src/agent/command.ts";
 import { MAX_HOOK_BYTES, startInbox } from "../../src/agent/hook-inbox.ts";
 import { boxMarker, endTree, processesOf, sessionMarker, sweep } from "../../src/agent/process-tree.ts";
 import { side } from "../../src/agent/pty.ts";
 import { readTitle, TitleScanner } from "../../src/agent/status.ts";
 import { compare, rowFor, VERSIONS } from "../../src/agent/versions.ts";
-import type { AgentSpec } from "../../src/agent/agent.ts";
 
 describe("the hook inbox", () => {
   const post = (url: string, body: string): Promise<Response> => fetch(url, { method: "POST", body });
@@ -42,7 +42,10 @@ describe("the hook inbox", () => {
   it("refuses a body above its limit without keeping it", async () => {
     await using inbox = await startInbox();
     using lease = inbox.open(() => assert.fail("too long to be heard"));
-    const status = await post(lease.url("Stop"), `"${"x".repeat(MAX_HOOK_BYTES)}"`).then((r) => r.status, () => 413);
+    const status = await post(lease.url("Stop"), `"${"x".repeat(MAX_HOOK_BYTES)}"`).then(
+      (r) => r.status,
+      () => 413,
+    );
     assert.equal(status, 413);
   });
 });
@@ -95,7 +98,13 @@ describe("the environment of a session", () => {
     credential: { mode: "api_key", key: "k" },
     env: { LD_PRELOAD: "/evil.so", CIB_SESSION: "forged", CLAUDE_CONFIG_DIR: "/elsewhere", MINE: "1" },
   } as unknown as AgentSpec;
-  const own = { PATH: "/bin", CIB_AUTH_TOKEN: "secret", ANTHROPIC_API_KEY: "daemon's", LANG: "de_DE.UTF-8", NODE_OPTIONS: "--x" };
+  const own = {
+    PATH: "/bin",
+    CIB_AUTH_TOKEN: "secret",
+    ANTHROPIC_API_KEY: "daemon's",
+    LANG: "de_DE.UTF-8",
+    NODE_OPTIONS: "--x",
+  };
 
   it("is built: nothing of the daemon's but what the machine needs, and markers that the creator cannot set", () => {
     const env = environment(spec, "box", own);
@@ -116,7 +125,10 @@ describe("the environment of a session", () => {
 
 describe("a process tree", () => {
   const child = async (env: Record<string, string>, script: string): Promise<ChildProcess> => {
-    const started = spawn("/bin/sh", ["-c", `echo on; ${script}`], { env: { PATH: process.env["PATH"] ?? "", ...env }, stdio: ["ignore", "pipe", "ignore"] });
+    const started = spawn("/bin/sh", ["-c", `echo on; ${script}`], {
+      env: { PATH: process.env["PATH"] ?? "", ...env },
+      stdio: ["ignore", "pipe", "ignore"],
+    });
     await once(started.stdout, "data");
     return started;
   };

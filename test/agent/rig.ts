@@ -131,7 +131,10 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     async turn(text) {
       const from = frames.length;
       await agent.submit(text, AbortSignal.timeout(PATIENCE_MS));
-      await until(() => frames.slice(from).some((f) => f.type === "stop") && rig.of("status").at(-1)?.state === "idle", `the end of "${text.slice(0, 40)}"`);
+      await until(
+        () => frames.slice(from).some((f) => f.type === "stop") && rig.of("status").at(-1)?.state === "idle",
+        `the end of "${text.slice(0, 40)}"`,
+      );
       return frames.slice(from);
     },
     of<T extends FrameBody["type"]>(type: T, from = 0): Body<T>[] {

@@ -24,7 +24,12 @@ const fresh = (): { root: string; file: (name: string) => string } => {
   mkdirSync(join(root, "work"), { recursive: true });
   return { root, file: (name) => join(root, "work", `${name}.jsonl`) };
 };
-const follower = (root: string, at: Position, line: (line: Json, agent: string | undefined) => void, skipped: (bytes: number) => void = () => undefined): Transcript =>
+const follower = (
+  root: string,
+  at: Position,
+  line: (line: Json, agent: string | undefined) => void,
+  skipped: (bytes: number) => void = () => undefined,
+): Transcript =>
   new Transcript(root, at, 0, {
     line,
     skipped,
@@ -32,7 +37,8 @@ const follower = (root: string, at: Position, line: (line: Json, agent: string |
       throw what;
     },
   });
-const user = (content: string, timestamp = "2026-01-01T00:00:00.000Z"): string => `${JSON.stringify({ type: "user", message: { role: "user", content }, timestamp })}\n`;
+const user = (content: string, timestamp = "2026-01-01T00:00:00.000Z"): string =>
+  `${JSON.stringify({ type: "user", message: { role: "user", content }, timestamp })}\n`;
 
 describe("the line cutter", () => {
   it("gives the same lines however the bytes are cut", () => {
@@ -44,10 +50,17 @@ describe("the line cutter", () => {
         const got: string[] = [];
         let from = 0;
         for (const to of [...cuts.filter((cut) => cut <= bytes.length).sort((a, b) => a - b), bytes.length]) {
-          cutter.push(bytes.subarray(from, to), (line) => got.push(line), () => assert.fail("nothing is too long"));
+          cutter.push(
+            bytes.subarray(from, to),
+            (line) => got.push(line),
+            () => assert.fail("nothing is too long"),
+          );
           from = to;
         }
-        assert.deepEqual(got, lines.filter((line) => line.trim() !== ""));
+        assert.deepEqual(
+          got,
+          lines.filter((line) => line.trim() !== ""),
+        );
         assert.equal(cutter.offset, bytes.length);
       }),
     );
@@ -57,7 +70,12 @@ describe("the line cutter", () => {
     const cutter = new LineCutter(0);
     const got: string[] = [];
     const skipped: number[] = [];
-    const push = (text: string): void => cutter.push(Buffer.from(text), (line) => got.push(line), (bytes) => skipped.push(bytes));
+    const push = (text: string): void =>
+      cutter.push(
+        Buffer.from(text),
+        (line) => got.push(line),
+        (bytes) => skipped.push(bytes),
+      );
     push("a\n");
     const chunk = "x".repeat(1024 * 1024);
     for (let i = 0; i < 20; i++) push(chunk);
@@ -71,15 +89,18 @@ describe("the line cutter", () => {
 
 describe("following a transcript", () => {
   const here = dirname(fileURLToPath(import.meta.url));
-  const recorded = (version: string, scenario: string): Source[] => parse(readFileSync(join(here, "..", "transcripts", version, scenario, "in.jsonl"), "utf8"));
+  const recorded = (version: string, scenario: string): Source[] =>
+    parse(readFileSync(join(here, "..", "transcripts", version, scenario, "in.jsonl"), "utf8"));
   /** What must not depend on how the file was written: the frames, where those of text alone are joined. */
   const joined = (frames: readonly FrameBody[]): string[] => {
     const out: string[] = [];
     for (const frame of frames) {
       const last = out.at(-1);
       const head = frame.type === "text.delta" ? `text ${frame.message} ${frame.agent}: ` : undefined;
-      if (head !== undefined && last?.startsWith(head)) out[out.length - 1] = last + (frame.type === "text.delta" ? frame.text : "");
-      else out.push(head === undefined ? JSON.stringify(frame) : head + (frame.type === "text.delta" ? frame.text : ""));
+      if (head !== undefined && last?.startsWith(head))
+        out[out.length - 1] = last + (frame.type === "text.delta" ? frame.text : "");
+      else
+        out.push(head === undefined ? JSON.stringify(frame) : head + (frame.type === "text.delta" ? frame.text : ""));
     }
     return out;
   };
@@ -91,14 +112,18 @@ describe("following a transcript", () => {
     ["2.1.330", "tasks"],
   ] as const) {
     it(`${version} ${scenario}: any way of cutting and delaying the writes, and of rolling over to new files, gives the same frames`, async () => {
-      const lines = recorded(version, scenario).flatMap((source) => (source.src === "line" && source.agent === undefined ? [source.line] : []));
+      const lines = recorded(version, scenario).flatMap((source) =>
+        source.src === "line" && source.agent === undefined ? [source.line] : [],
+      );
       const bytes = lines.map((line) => Buffer.from(`${JSON.stringify(line)}\n`));
       const told = (run: (on: (line: Json) => void) => Promise<void>): Promise<string[]> => {
         const state = newState(rowFor(version).row, true);
         const frames: FrameBody[] = [];
         // The prompt opens the turn as its hook would; everything else comes from the transcript alone.
         frames.push(...translate(state, { src: "hook", at: 0, event: "UserPromptSubmit", body: {} }));
-        return run((line) => void frames.push(...translate(state, { src: "line", at: 0, line }))).then(() => joined(frames));
+        return run((line) => void frames.push(...translate(state, { src: "line", at: 0, line }))).then(() =>
+          joined(frames),
+        );
       };
       const expected = await told(async (on) => lines.forEach(on));
       assert.ok(expected.some((frame) => frame.includes('"stop"')));
@@ -171,7 +196,9 @@ describe("following a transcript", () => {
     const first = '{"n":"äöü 漢字"}\n';
     writeFileSync(file("a"), `${first}{"n":2}\n`);
     const got: unknown[] = [];
-    using transcript = follower(root, { file: file("a"), offset: Buffer.byteLength(first) }, (line) => got.push(line["n"]));
+    using transcript = follower(root, { file: file("a"), offset: Buffer.byteLength(first) }, (line) =>
+      got.push(line["n"]),
+    );
     await transcript.drain();
     assert.deepEqual(got, [2]);
   });
@@ -197,9 +224,16 @@ describe("whether a transcript shows a prompt", () => {
 
   it("knows commands and their arguments, and takes neither results nor reminders for prompts", async () => {
     const { file } = fresh();
-    const command = "<command-name>/model</command-name>\n            <command-message>model</command-message>\n            <command-args>haiku</command-args>";
+    const command =
+      "<command-name>/model</command-name>\n            <command-message>model</command-message>\n            <command-args>haiku</command-args>";
     const result = `${JSON.stringify({ type: "user", message: { role: "user", content: [{ type: "tool_result", tool_use_id: "t", content: "echoed" }] } })}\n`;
-    writeFileSync(file("a"), user(command) + user("<local-command-stdout>echoed</local-command-stdout>") + user("<bash-input>ls -l</bash-input>") + result);
+    writeFileSync(
+      file("a"),
+      user(command) +
+        user("<local-command-stdout>echoed</local-command-stdout>") +
+        user("<bash-input>ls -l</bash-input>") +
+        result,
+    );
     const at = { file: file("a"), offset: 0 };
     assert.equal(await shows(at, "/model haiku"), true);
     assert.equal(await shows(at, "/model"), false);
@@ -213,7 +247,11 @@ describe("whether a transcript shows a prompt", () => {
     writeFileSync(file("stranger"), user("wanted", "2026-01-01T00:00:05.000Z"));
     const at = { file: file("a"), offset: 0 };
     assert.equal(await shows(at, "wanted"), false);
-    writeFileSync(file("b"), user("<command-name>/clear</command-name>", "2026-01-01T00:00:06.000Z") + user("wanted", "2026-01-01T00:00:07.000Z"));
+    writeFileSync(
+      file("b"),
+      user("<command-name>/clear</command-name>", "2026-01-01T00:00:06.000Z") +
+        user("wanted", "2026-01-01T00:00:07.000Z"),
+    );
     assert.equal(await shows(at, "wanted"), true);
   });
 

@@ -63,6 +63,8 @@ async function install(folder: string, what: string): Promise<void> {
 
 /** The version that package.json pins must be the one the tests speak of. */
 export function pinnedInPackage(): string | undefined {
-  const parsed = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as { optionalDependencies?: Record<string, string> };
+  const parsed = JSON.parse(readFileSync(join(root, "package.json"), "utf8")) as {
+    optionalDependencies?: Record<string, string>;
+  };
   return parsed.optionalDependencies?.[NATIVE];
 }

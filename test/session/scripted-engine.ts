@@ -5,10 +5,10 @@ import type { FrameBody, SessionId } from "../../src/frame/frame.ts";
 
 /**
  * What a prompt leads to. `answer`: a whole turn. `hang`: a turn that begins and does not end. `die`: Claude ends before
- * it has the text, `die after`: right after. `refuse`: the text is not taken, `forget`: it is, but nobody is told.
+ * it has the text, `die after`: right after, `lose`: after taking it and before writing it down. `refuse`: the text is not taken, `forget`: it is, but nobody is told.
  * `wait`: nothing happens until the agent is told to `go`.
  */
-export type Behaviour = "answer" | "hang" | "die" | "die after" | "refuse" | "forget" | "wait";
+export type Behaviour = "answer" | "hang" | "die" | "die after" | "lose" | "refuse" | "forget" | "wait";
 
 export class ScriptedEngine implements Engine {
   /** Every prompt in Claude's transcript, by session, across restarts: the oracle for "once". */
@@ -64,7 +64,6 @@ export class ScriptedAgent implements Agent {
   obeys = true;
   /** What is told between `ending` and `exited`. */
   lastFrames: FrameBody[] = [];
-  /** How it ends when it is stopped. */
   #over = false;
   #go: (() => void) | undefined;
   #lost: ((error: Error) => void) | undefined;
@@ -114,24 +113,24 @@ export class ScriptedAgent implements Agent {
     this.#go?.();
   }
 
-  async submit(text: string): Promise<void> {
+  async submit(text: string, _signal: AbortSignal, taken: () => void): Promise<void> {
     this.submitting++;
     this.mostSubmitting = Math.max(this.mostSubmitting, this.submitting);
     try {
-      await this.#take(text, this.#engine.behaviour(text));
+      await this.#take(text, this.#engine.behaviour(text), taken);
     } finally {
       this.submitting--;
     }
   }
 
-  async #take(text: string, behaviour: Behaviour): Promise<void> {
+  async #take(text: string, behaviour: Behaviour, taken: () => void): Promise<void> {
     switch (behaviour) {
       case "wait":
         await new Promise<void>((go, lost) => {
           this.#go = go;
           this.#lost = lost;
         });
-        return this.#take(text, "answer");
+        return this.#take(text, "answer", taken);
       case "refuse":
         throw new CibError("claude_failed", "the prompt was not taken");
       case "forget":
@@ -139,11 +138,14 @@ export class ScriptedAgent implements Agent {
         throw new CibError("claude_failed", "the prompt was not confirmed");
       case "die":
       case "die after":
+      case "lose":
+        if (behaviour !== "die") taken();
         if (behaviour === "die after") this.#transcript.push(text);
         this.die({ code: 1, signal: undefined });
         throw new CibError("claude_failed", "claude ended");
       case "hang":
       case "answer":
+        taken();
         this.#transcript.push(text);
         // The prompt is confirmed by Claude's hook, what it says comes later.
         setImmediate(() => {

@@ -25,7 +25,10 @@ for (const version of ALL_VERSIONS) {
 
     it("holds no recording that no scenario names", () => {
       const names = new Set(SCENARIOS.map((scenario) => scenario.name));
-      assert.deepEqual(readdirSync(join(here, version)).filter((name) => !names.has(name)), []);
+      assert.deepEqual(
+        readdirSync(join(here, version)).filter((name) => !names.has(name)),
+        [],
+      );
     });
   });
 }

@@ -51,7 +51,13 @@ async function record(version: string, scenario: Scenario): Promise<void> {
       const { session, conversation, workdir } = first.spec;
       // Without a position nothing is caught up: the recording holds what Claude does from here on.
       const spec = { ...scenario.spec, session, conversation, workdir, start: "resume" as const };
-      await using second = await startRig({ version, script: scenario.script, base, spec, record: (source) => void sources.push(source) });
+      await using second = await startRig({
+        version,
+        script: scenario.script,
+        base,
+        spec,
+        record: (source) => void sources.push(source),
+      });
       await scenario.run(second);
       await second.agent.stop("term");
       live = [...second.frames];

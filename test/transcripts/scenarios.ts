@@ -48,7 +48,10 @@ const big = Array.from({ length: 1400 }, (_, i) => `Line ${i}: ${"word ".repeat(
 export const SCENARIOS: readonly Scenario[] = [
   {
     name: "text",
-    script: () => ({ blocks: [{ text: ["Line one.\nLine ", "two: äöü 漢字 🙂.\n\n", "The last."], everyMs: 60 }], usage }),
+    script: () => ({
+      blocks: [{ text: ["Line one.\nLine ", "two: äöü 漢字 🙂.\n\n", "The last."], everyMs: 60 }],
+      usage,
+    }),
     run: (rig) => rig.turn("say lines"),
   },
   {
@@ -58,7 +61,9 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "bash",
-    script: answering("run", () => ({ blocks: [{ text: "I run it." }, { tool: "Bash", input: { command: "echo out" } }] })),
+    script: answering("run", () => ({
+      blocks: [{ text: "I run it." }, { tool: "Bash", input: { command: "echo out" } }],
+    })),
     run: (rig) => rig.turn("run it"),
   },
   {
@@ -81,7 +86,10 @@ export const SCENARIOS: readonly Scenario[] = [
     name: "tasks",
     script: (request) => {
       const rounds = request.messages.filter((m) => m.role === "assistant").length;
-      if (rounds === 0) return { blocks: [{ tool: "TaskCreate", input: { subject: "Dig", description: "dig", activeForm: "Digging" } }] };
+      if (rounds === 0)
+        return {
+          blocks: [{ tool: "TaskCreate", input: { subject: "Dig", description: "dig", activeForm: "Digging" } }],
+        };
       if (rounds === 1) return { blocks: [{ tool: "TaskUpdate", input: { taskId: "1", status: "in_progress" } }] };
       if (rounds === 2) return { blocks: [{ tool: "TaskUpdate", input: { taskId: "1", status: "completed" } }] };
       return say("Planned.");
@@ -107,13 +115,21 @@ export const SCENARIOS: readonly Scenario[] = [
   {
     name: "subagent",
     script: (request) => {
-      if (request.caller === "subagent") return request.last.includes("sub-out") ? say("Sub done.") : { blocks: [{ text: "Sub works." }, { tool: "Bash", input: { command: "echo sub-out" } }] };
-      const delegate = { tool: "Agent", input: { description: "look", prompt: "look around", subagent_type: "general-purpose" } };
+      if (request.caller === "subagent")
+        return request.last.includes("sub-out")
+          ? say("Sub done.")
+          : { blocks: [{ text: "Sub works." }, { tool: "Bash", input: { command: "echo sub-out" } }] };
+      const delegate = {
+        tool: "Agent",
+        input: { description: "look", prompt: "look around", subagent_type: "general-purpose" },
+      };
       return request.last.includes("delegate") ? { blocks: [{ text: "Asking." }, delegate] } : say("All done.");
     },
     async run(rig) {
       await rig.turn("delegate");
-      const inBackground = rig.of("tool.use.result").some((f) => f.tool === "Agent" && JSON.stringify(f.output).includes("async_launched"));
+      const inBackground = rig
+        .of("tool.use.result")
+        .some((f) => f.tool === "Agent" && JSON.stringify(f.output).includes("async_launched"));
       if (inBackground) await rig.until(() => rig.of("stop").length === 2, "the turn after the subagent's end");
     },
   },
@@ -153,7 +169,12 @@ export const SCENARIOS: readonly Scenario[] = [
   },
   {
     name: "api-error",
-    script: (request) => (request.last.includes("bad") ? { status: 400, error: "scripted refusal" } : request.nth === 0 ? { status: 529, error: "busy" } : say("Got through.")),
+    script: (request) =>
+      request.last.includes("bad")
+        ? { status: 400, error: "scripted refusal" }
+        : request.nth === 0
+          ? { status: 529, error: "busy" }
+          : say("Got through."),
     async run(rig) {
       await rig.turn("hello");
       await rig.turn("bad");

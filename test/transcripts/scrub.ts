@@ -43,7 +43,9 @@ export function scrubber(base: string, start: number): (text: string) => string 
       .replaceAll(base, "/box")
       .replaceAll(slug, "-box")
       .replace(/http:\/\/127\.0\.0\.1:\d+\/[0-9a-f]{32}/g, "http://127.0.0.1/hook")
-      .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, (id) => renamed("uuid", id, (n) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`))
+      .replace(/[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}/g, (id) =>
+        renamed("uuid", id, (n) => `00000000-0000-4000-8000-${String(n).padStart(12, "0")}`),
+      )
       .replace(/\b(msg|toolu|req)_[0-9a-z]{8,}/g, (id, kind: string) => renamed(kind, id, (n) => `${kind}_${n}`))
       .replace(/\ba[0-9a-f]{16}\b/g, (id) => renamed("agent", id, (n) => `agent${n}`))
       .replace(/\b1[67]\d{11}\b/g, (ms) => String(Math.max(0, Number(ms) - start)));
@@ -54,7 +56,9 @@ export function slim(source: Source, start: number): Source {
   const at = source.at - start;
   if (source.src === "line") {
     const kept = KEPT.has(String(source.line["type"])) ? LINE_FIELDS : ["type"];
-    const line = Object.fromEntries(kept.flatMap((name) => (source.line[name] === undefined ? [] : [[name, source.line[name]]])));
+    const line = Object.fromEntries(
+      kept.flatMap((name) => (source.line[name] === undefined ? [] : [[name, source.line[name]]])),
+    );
     return { ...source, at, line };
   }
   if (source.src === "state" && source.since !== undefined) return { ...source, at, since: source.since - start };

@@ -30,8 +30,8 @@ export class Connection implements SocketEvents {
   readonly #fault: (thrown: unknown) => void;
   readonly #forget: () => void;
   readonly #feeds = new Map<SessionId, Feed>();
-  /** For commands under way; its signal comes to be with the first of them: it costs 1.4 KB that an idle reader does not need. */
-  readonly #gone = new AbortController();
+  /** For commands under way; it comes to be with the first of them: an idle reader does not need its 2 KB. */
+  #gone: AbortController | undefined;
   #open = true;
   readonly #onEnded = () => this.bye(this.#who.ended.reason === "expired" ? "expired" : "revoked");
   #running = 0;
@@ -105,7 +105,7 @@ export class Connection implements SocketEvents {
   closed(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#gone.abort(new CibError("internal", "the socket is closed"));
+    this.#gone?.abort(new CibError("internal", "the socket is closed"));
     this.#who.ended.removeEventListener("abort", this.#onEnded);
     for (const feed of this.#feeds.values()) feed.dispose();
     this.#feeds.clear();
@@ -191,6 +191,7 @@ export class Connection implements SocketEvents {
       return cmd === "attach" ? this.#attach(args) : this.#detach(args);
     }
     const once = id !== undefined && isOnce(command);
+    this.#gone ??= new AbortController();
     const reply = await this.#control.run(this.#who, once ? message : command, this.#gone.signal);
     return reply.body;
   }
@@ -203,7 +204,7 @@ export class Connection implements SocketEvents {
     if (this.#feeds.size >= MAX_ATTACHMENTS)
       throw new CibError("overloaded", `session: one socket follows at most ${MAX_ATTACHMENTS}`);
     const feed = new Feed(this, want.session, this.#format, want.max_bytes);
-    feed.attachment = this.#control.attach(this.#who, args, feed);
+    feed.attachment = this.#control.attach(this.#who, want, feed);
     this.#feeds.set(want.session, feed);
     return feed.attachment.verdict;
   }

@@ -199,9 +199,10 @@ export class Exchange {
 }
 
 interface Data {
-  readonly upgrade: Upgrade;
+  /** Until the socket is open: it holds on to the whole request. */
+  upgrade: Upgrade | undefined;
   socket?: Wire;
-  events?: SocketEvents;
+  events: SocketEvents | undefined;
 }
 
 class Wire implements Socket {
@@ -291,13 +292,14 @@ function behaviour(options: ListenOptions): uWS.WebSocketBehavior<Data> {
       guarded(options, () => {
         const exchange = new Exchange(res, req);
         const upgrade = options.upgrade(exchange);
-        if (upgrade !== undefined) exchange.upgrade({ upgrade } satisfies Data, upgrade.protocol, context);
+        if (upgrade !== undefined) exchange.upgrade({ upgrade, events: undefined } satisfies Data, upgrade.protocol, context);
       }),
     open: (ws) =>
       guarded(options, () => {
         const data = ws.getUserData();
         data.socket = new Wire(ws);
-        data.events = data.upgrade.open(data.socket);
+        data.events = data.upgrade?.open(data.socket);
+        data.upgrade = undefined;
       }),
     message: (ws, message, binary) =>
       guarded(options, () => ws.getUserData().events?.message(Buffer.from(new Uint8Array(message).slice()), binary)),

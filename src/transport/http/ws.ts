@@ -65,8 +65,8 @@ export class Sockets {
     if (protocol === undefined || format === undefined) {
       throw new CibError("bad_request", `sec-websocket-protocol: expected ${[...PROTOCOLS.keys()].join(" or ")}`);
     }
-    const wanted = Object.keys(query).length > 0;
-    if (wanted) checkSize(parseAttach(query).max_bytes, format);
+    const attach = Object.keys(query).length > 0 ? parseAttach(query) : undefined;
+    if (attach !== undefined) checkSize(attach.max_bytes, format);
     if (!room()) throw new CibError("overloaded", "connections: all are in use; close some");
     return {
       protocol,
@@ -82,7 +82,7 @@ export class Sockets {
           },
         );
         this.#open.add(connection);
-        connection.begin(wanted ? query : undefined);
+        connection.begin(attach);
         return connection;
       },
     };
