@@ -2,6 +2,7 @@
 import { existsSync, unlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
+import { setFlagsFromString } from "node:v8";
 import { type Config, ConfigError, readConfig } from "../config.ts";
 import { type Daemon, startDaemon, VERSION } from "../daemon.ts";
 import { runDemo } from "../demo/demo.ts";
@@ -17,6 +18,12 @@ import { pinnedClaude } from "./pinned.ts";
 /** No account stands behind it: only the demo's own model on loopback ever sees it. */
 const DEMO_KEY = "sk-ant-demo-0000000000000000000000000000";
 
+/**
+ * V8 lets its young generation grow from 1 to 16 MiB after a burst and hardly ever shrinks it. Kept small, 500 clients that
+ * follow a session cost 4.5 instead of 10.5 KB each, and the fan-out is as fast (npm run bench -- clients fan-out).
+ */
+const SMALL_YOUNG_GENERATION = "--semi-space-growth-factor=1";
+
 const OPTIONS = { dev: { type: "boolean" }, demo: { type: "boolean" } } as const;
 
 /** `stop` ends the daemon. Returns the exit code when all is closed; throws UsageError and Failure. */
@@ -26,6 +33,7 @@ export async function serve(
   stop: AbortSignal,
   start: (config: Config) => Promise<Daemon> = startDaemon,
 ): Promise<number> {
+  setFlagsFromString(SMALL_YOUNG_GENERATION);
   const { values, positionals } = parseArgs({ args: [...args], options: OPTIONS, allowPositionals: true });
   if (positionals[0] !== undefined)
     throw new UsageError(`serve: does not know what to do with "${positionals[0]}"; settings are CIB_* variables`);
