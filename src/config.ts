@@ -54,8 +54,17 @@ export interface Overrides {
 }
 
 const size = (fallback: number, least: number) =>
-  v.optional(v.pipe(v.string(), v.regex(/^\d{1,15}$/, "expected a number of bytes"), v.transform(Number), v.minValue(least, `expected at least ${least}`)), String(fallback));
-const choice = <const T extends readonly string[]>(options: T, fallback: T[number]) => v.optional(v.picklist(options), fallback);
+  v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^\d{1,15}$/, "expected a number of bytes"),
+      v.transform(Number),
+      v.minValue(least, `expected at least ${least}`),
+    ),
+    String(fallback),
+  );
+const choice = <const T extends readonly string[]>(options: T, fallback: T[number]) =>
+  v.optional(v.picklist(options), fallback);
 const text = v.optional(v.string());
 
 const VARIABLES = v.object({
@@ -76,7 +85,9 @@ const VARIABLES = v.object({
   CIB_LOG_MAX_BYTES: size(64 * MIB, MIB),
   CIB_PTY_LOG_BYTES: size(MIB, 4096),
   CIB_RESTORE: choice(["resume", "off", "continue"], "resume"),
-  CIB_SESSION_UID: v.optional(v.pipe(v.string(), v.regex(/^\d{1,9}(:\d{1,9})?$/, "expected uid or uid:gid, in numbers"))),
+  CIB_SESSION_UID: v.optional(
+    v.pipe(v.string(), v.regex(/^\d{1,9}(:\d{1,9})?$/, "expected uid or uid:gid, in numbers")),
+  ),
   CIB_MODEL: v.optional(v.string(), "sonnet"),
   CIB_CLAUDE: text,
   ANTHROPIC_API_KEY: text,
@@ -98,7 +109,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
   const under = (production: string, local: string) => resolve(dev === undefined ? production : `${dev}/.cib/${local}`);
   const listen = readAddress(set.CIB_LISTEN ?? (dev === undefined ? "0.0.0.0:8080" : "127.0.0.1:8080"));
   if (minted && !isLoopback(listen.host)) {
-    throw new ConfigError("CIB_AUTH_TOKEN: a minted token only serves loopback; set one to listen elsewhere (openssl rand -hex 32)");
+    throw new ConfigError(
+      "CIB_AUTH_TOKEN: a minted token only serves loopback; set one to listen elsewhere (openssl rand -hex 32)",
+    );
   }
   if ((set.CIB_TLS_CERT === undefined) !== (set.CIB_TLS_KEY === undefined)) {
     throw new ConfigError("CIB_TLS_CERT, CIB_TLS_KEY: set both or neither");
@@ -134,7 +147,11 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
   });
 }
 
-function readToken(token: string | undefined, file: string | undefined, dev: boolean): { token: string; minted: boolean } {
+function readToken(
+  token: string | undefined,
+  file: string | undefined,
+  dev: boolean,
+): { token: string; minted: boolean } {
   let value = token;
   if (value === undefined && file !== undefined) {
     try {
@@ -145,11 +162,15 @@ function readToken(token: string | undefined, file: string | undefined, dev: boo
   }
   if (value === undefined && dev) return { token: randomBytes(32).toString("base64url"), minted: true };
   if (value === undefined) {
-    throw new ConfigError("CIB_AUTH_TOKEN: not set; set it to a secret of at least 32 characters (openssl rand -hex 32), or use serve --dev");
+    throw new ConfigError(
+      "CIB_AUTH_TOKEN: not set; set it to a secret of at least 32 characters (openssl rand -hex 32), or use serve --dev",
+    );
   }
   // The subprotocol that carries it on WebSocket admits these characters only (RFC 9110 §5.6.2, token).
   if (value.length < MIN_TOKEN_CHARS || !/^[A-Za-z0-9!#$%&'*+.^_`|~-]+$/.test(value)) {
-    throw new ConfigError(`CIB_AUTH_TOKEN: expected at least ${MIN_TOKEN_CHARS} letters, digits or -._~, got ${value.length} characters`);
+    throw new ConfigError(
+      `CIB_AUTH_TOKEN: expected at least ${MIN_TOKEN_CHARS} letters, digits or -._~, got ${value.length} characters`,
+    );
   }
   return { token: value, minted: false };
 }

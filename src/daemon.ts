@@ -3,9 +3,9 @@ import { randomBytes, randomUUID } from "node:crypto";
 import { chownSync, existsSync, mkdirSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import openapi from "../docs/openapi.json" with { type: "json" };
+import type { Credential } from "./agent/agent.ts";
 import { createEngine } from "./agent/engine.ts";
 import { sweep } from "./agent/process-tree.ts";
-import type { Credential } from "./agent/agent.ts";
 import { Gate } from "./auth/gate.ts";
 import { Tokens } from "./auth/tokens.ts";
 import { Vault } from "./auth/vault.ts";
@@ -14,9 +14,9 @@ import { BoxControl } from "./control/box.ts";
 import { CibError } from "./errors.ts";
 import { privateFolder, writeRename } from "./files.ts";
 import { Lock } from "./lock.ts";
+import type { Box, Secrets } from "./session/box.ts";
 import { Ledger } from "./session/ledger.ts";
 import type { Meta } from "./session/meta.ts";
-import type { Box, Secrets } from "./session/box.ts";
 import { Sessions } from "./session/sessions.ts";
 import { createHttp } from "./transport/http/http.ts";
 
@@ -61,15 +61,24 @@ export async function startDaemon(config: Config, deps: Deps = {}): Promise<Daem
   }
 }
 
-async function compose(config: Config, deps: Deps & Required<Pick<Deps, "now" | "fault">>, undo: Undo): Promise<Daemon> {
+async function compose(
+  config: Config,
+  deps: Deps & Required<Pick<Deps, "now" | "fault">>,
+  undo: Undo,
+): Promise<Daemon> {
   const { now, fault } = deps;
   const started = now();
   makeFolders(config);
   undo.use(Lock.take(join(config.data, "daemon.lock")));
   const { id, salt } = readIdentity(config.data);
   const tokens = undo.use(new Tokens(join(config.data, "tokens.json"), now));
-  const vaults = [config.token, ...(config.previousToken ? [config.previousToken] : [])].map((token) => new Vault(token, Buffer.from(salt, "hex")));
-  const engine = undo.use(deps.engine ?? (await createEngine({ command: config.claude, box: id, now, fault: (thrown) => fault("agent", thrown) })));
+  const vaults = [config.token, ...(config.previousToken ? [config.previousToken] : [])].map(
+    (token) => new Vault(token, Buffer.from(salt, "hex")),
+  );
+  const engine = undo.use(
+    deps.engine ??
+      (await createEngine({ command: config.claude, box: id, now, fault: (thrown) => fault("agent", thrown) })),
+  );
   const ledger = await Ledger.open({ file: join(config.data, "ledger.jsonl"), now, fault });
   undo.defer(() => ledger.close());
   const isolation = config.sessionUser === undefined || process.getuid?.() === config.sessionUser.uid ? "none" : "uid";
@@ -86,7 +95,10 @@ async function compose(config: Config, deps: Deps & Required<Pick<Deps, "now" | 
     },
     credential: (mode, key) => credentialOf(config, mode, key),
     seal: (secrets, session) => (vaults[0] as Vault).seal(secrets, `session ${session}`),
-    unseal: (text, session) => vaults.map((vault) => vault.open(text, `session ${session}`)).find((value) => value !== undefined) as Secrets | undefined,
+    unseal: (text, session) =>
+      vaults.map((vault) => vault.open(text, `session ${session}`)).find((value) => value !== undefined) as
+        | Secrets
+        | undefined,
     fault,
   };
   const sessions = new Sessions({
@@ -125,10 +137,13 @@ async function compose(config: Config, deps: Deps & Required<Pick<Deps, "now" | 
   // First the clients are told, then the sessions end: what they still say is in the log for the next time.
   undo.defer(() => stopping.abort("stopping"));
   const stubborn = await sweep(id, config.sessionUser);
-  if (stubborn.length > 0) fault("sweep", new Error(`processes of an earlier daemon do not end: ${stubborn.join(", ")}`));
+  if (stubborn.length > 0)
+    fault("sweep", new Error(`processes of an earlier daemon do not end: ${stubborn.join(", ")}`));
   await sessions.recover();
   await http.start(control, stopping.signal);
-  const host = config.listen.host.includes(":") ? `[${config.listen.host}]` : config.listen.host.replace("0.0.0.0", "127.0.0.1");
+  const host = config.listen.host.includes(":")
+    ? `[${config.listen.host}]`
+    : config.listen.host.replace("0.0.0.0", "127.0.0.1");
   return {
     url: `${config.tls ? "https" : "http"}://${host}:${http.port}`,
     port: http.port,
@@ -188,6 +203,10 @@ function readIdentity(data: string): Identity {
 function credentialOf(config: Config, mode: Meta["auth"], key: string | undefined): Credential {
   if (mode === "subscription") return { mode, ...(config.oauthToken !== undefined && { token: config.oauthToken }) };
   const found = key ?? config.apiKey;
-  if (found === undefined) throw new CibError("conflict", "auth: mode api_key needs a key, in the request or as ANTHROPIC_API_KEY at the daemon");
+  if (found === undefined)
+    throw new CibError(
+      "conflict",
+      "auth: mode api_key needs a key, in the request or as ANTHROPIC_API_KEY at the daemon",
+    );
   return { mode, key: found };
 }

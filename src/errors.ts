@@ -13,17 +13,28 @@ interface ErrorRow {
   readonly advice: string;
 }
 
-const row = (
-  status: number,
-  fault: ErrorRow["fault"],
-  retryable: boolean,
-  advice: string,
-): ErrorRow => ({ status, close: 4000 + status, retryable, fault, advice });
+const row = (status: number, fault: ErrorRow["fault"], retryable: boolean, advice: string): ErrorRow => ({
+  status,
+  close: 4000 + status,
+  retryable,
+  fault,
+  advice,
+});
 
 export const ERRORS = {
   bad_request: row(400, "caller", false, "Correct the field that the message names."),
-  unauthorized: row(401, "caller", false, "Send a valid token in Authorization: Bearer or in the WebSocket subprotocol."),
-  token_in_url: row(400, "caller", false, "Never put a token in a URL: use the Authorization header. Revoke this one, it may be logged."),
+  unauthorized: row(
+    401,
+    "caller",
+    false,
+    "Send a valid token in Authorization: Bearer or in the WebSocket subprotocol.",
+  ),
+  token_in_url: row(
+    400,
+    "caller",
+    false,
+    "Never put a token in a URL: use the Authorization header. Revoke this one, it may be logged.",
+  ),
   forbidden: row(403, "caller", false, "Use a token whose scopes, sessions and tenant cover this."),
   bad_origin: row(403, "caller", false, "Reach the box by a name listed in CIB_HOSTS."),
   plain_refused: row(403, "caller", false, "Use HTTPS, or widen CIB_PLAIN."),

@@ -42,7 +42,9 @@ export class Lock implements Disposable {
     const pid = Number.parseInt(held, 10);
     if (pid !== process.pid && identity(pid) === held) {
       unlinkSync(mine);
-      throw new LockedError(`another daemon (pid ${pid}) uses this data folder; stop it, or set CIB_DATA to another one`);
+      throw new LockedError(
+        `another daemon (pid ${pid}) uses this data folder; stop it, or set CIB_DATA to another one`,
+      );
     }
     renameSync(mine, path);
     return new Lock(path);

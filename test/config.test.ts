@@ -6,12 +6,18 @@ import { ConfigError, readConfig } from "../src/config.ts";
 const TOKEN = "t".repeat(32);
 
 test("without a token there is no start, and the message says how to make one", () => {
-  assert.throws(() => readConfig({}), (thrown: unknown) => thrown instanceof ConfigError && /openssl rand/.test(thrown.message));
+  assert.throws(
+    () => readConfig({}),
+    (thrown: unknown) => thrown instanceof ConfigError && /openssl rand/.test(thrown.message),
+  );
 });
 
 test("a short or unprintable token is refused without being repeated", () => {
   for (const bad of ["hunter2", "a b".repeat(20), "ü".repeat(40)]) {
-    assert.throws(() => readConfig({ CIB_AUTH_TOKEN: bad }), (thrown: unknown) => thrown instanceof ConfigError && !thrown.message.includes(bad));
+    assert.throws(
+      () => readConfig({ CIB_AUTH_TOKEN: bad }),
+      (thrown: unknown) => thrown instanceof ConfigError && !thrown.message.includes(bad),
+    );
   }
 });
 
@@ -50,7 +56,11 @@ test("a wrong value names its variable", () => {
     ["CIB_AUTH_TOKEN_FILE", "/nowhere"],
   ] as const) {
     const env = name === "CIB_AUTH_TOKEN_FILE" ? { [name]: value } : { CIB_AUTH_TOKEN: TOKEN, [name]: value };
-    assert.throws(() => readConfig(env), (thrown: unknown) => thrown instanceof ConfigError && thrown.message.includes(name), name);
+    assert.throws(
+      () => readConfig(env),
+      (thrown: unknown) => thrown instanceof ConfigError && thrown.message.includes(name),
+      name,
+    );
   }
 });
 

@@ -25,7 +25,8 @@ test("every frame type with its fields and every command is in PROTOCOL.md", () 
     if (name === "hook") continue; // not emitted yet
     const row = text.split("\n").find((line) => line.startsWith(`| ${name} |`));
     assert.ok(row, name);
-    for (const field of Object.keys(fields)) assert.ok(row.includes(field) || field === "limit_resets_at", `${name}.${field}`);
+    for (const field of Object.keys(fields))
+      assert.ok(row.includes(field) || field === "limit_resets_at", `${name}.${field}`);
   }
   for (const name of Object.keys(COMMANDS)) assert.ok(text.includes(name), name);
 });

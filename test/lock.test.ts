@@ -13,7 +13,10 @@ test("a lock held by a live process keeps others out and names it", () => {
   const path = join(folder, "held");
   const stat = readFileSync(`/proc/${process.ppid}/stat`, "utf8");
   writeFileSync(path, `${process.ppid} ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]}`);
-  assert.throws(() => Lock.take(path), (thrown: unknown) => thrown instanceof LockedError && thrown.message.includes(String(process.ppid)));
+  assert.throws(
+    () => Lock.take(path),
+    (thrown: unknown) => thrown instanceof LockedError && thrown.message.includes(String(process.ppid)),
+  );
 });
 
 test("a lock whose pid now belongs to another process is taken over", () => {

@@ -22,7 +22,8 @@ export function needs(
 export function needsRoot(env: Readonly<Record<string, string | undefined>> = process.env): { skip: string | false } {
   if (process.getuid?.() === 0) return { skip: false };
   const line = "needs root: run it with sudo";
-  if (env["CIB_REQUIRE_ALL"] === "1") throw new Error(`nothing may be skipped here (CIB_REQUIRE_ALL=1), but this ${line}`);
+  if (env["CIB_REQUIRE_ALL"] === "1")
+    throw new Error(`nothing may be skipped here (CIB_REQUIRE_ALL=1), but this ${line}`);
   return { skip: line };
 }
 

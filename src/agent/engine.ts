@@ -5,8 +5,10 @@ import { type HookInbox, startInbox } from "./hook-inbox.ts";
 import { type Json, text } from "./json.ts";
 import { promptOf } from "./prompts.ts";
 import { PtyAgent } from "./pty-agent.ts";
+import type { Source } from "./source.ts";
+import { newState, reopen, type State } from "./state.ts";
 import { readBetween, shows, sizeOf, transcriptFile } from "./transcript.ts";
-import { newState, reopen, type Source, type State, translate } from "./translate.ts";
+import { translate } from "./translate.ts";
 import { detectVersion, rowFor } from "./versions.ts";
 
 export interface EngineOptions {

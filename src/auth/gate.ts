@@ -73,7 +73,10 @@ export class Gate {
   enter(credential: Credential): Principal {
     const { bearer, address, encrypted } = credential;
     if (!encrypted && !plainAllowed(this.#options.plain, address)) {
-      throw new CibError("plain_refused", `this address may not send tokens unencrypted (CIB_PLAIN=${this.#options.plain}); use HTTPS`);
+      throw new CibError(
+        "plain_refused",
+        `this address may not send tokens unencrypted (CIB_PLAIN=${this.#options.plain}); use HTTPS`,
+      );
     }
     if (bearer === undefined) throw new CibError("unauthorized", "no token; send Authorization: Bearer <token>");
     const found = timingSafeEqual(digest(bearer), this.#master) ? this.#masterPrincipal : this.#device(bearer);
@@ -106,7 +109,8 @@ export class Gate {
       const [oldest] = this.#failures.keys();
       if (oldest !== undefined) this.#failures.delete(oldest);
     }
-    if (before < FREE_FAILURES) return new CibError("unauthorized", "wrong token; it may be mistyped, revoked or expired");
+    if (before < FREE_FAILURES)
+      return new CibError("unauthorized", "wrong token; it may be mistyped, revoked or expired");
     const retryAfterS = Math.min(2 ** (before - FREE_FAILURES), MAX_WAIT_S);
     return new CibError("slow_down", `too many wrong tokens from this address; wait ${retryAfterS} s`, { retryAfterS });
   }
@@ -116,7 +120,8 @@ export class Gate {
 export function authorise(who: Principal, scopes: readonly Scope[], session: SessionId | undefined): void {
   if (who.ended.aborted) throw new CibError("unauthorized", `this token has ${String(who.ended.reason)}`);
   for (const scope of scopes) {
-    if (!who.scopes.has(scope)) throw new CibError("forbidden", `this needs scope ${scope}, which the token "${who.label}" lacks`);
+    if (!who.scopes.has(scope))
+      throw new CibError("forbidden", `this needs scope ${scope}, which the token "${who.label}" lacks`);
   }
   if (session !== undefined && !reaches(who, session)) {
     // The same words as for a session that does not exist: a bound token learns nothing of others.

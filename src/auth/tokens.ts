@@ -62,7 +62,8 @@ export class Tokens implements Disposable {
 
   /** Stores a new token durably and returns its text: shown once, kept nowhere. `id`: one reserved by `newId`. */
   issue(id: string, want: Omit<TokenRecord, "id" | "hash" | "created_at">): { record: TokenRecord; token: string } {
-    if (this.#live.size >= MAX_TOKENS) throw new CibError("overloaded", `tokens: ${MAX_TOKENS} exist already; revoke some`);
+    if (this.#live.size >= MAX_TOKENS)
+      throw new CibError("overloaded", `tokens: ${MAX_TOKENS} exist already; revoke some`);
     const secret = randomBytes(32).toString("base64url");
     const hash = createHash("sha256").update(secret).digest("hex");
     const record: TokenRecord = { id, hash, created_at: this.#now(), ...want };
@@ -103,7 +104,11 @@ export class Tokens implements Disposable {
   #expire(): void {
     const now = this.#now();
     const over = this.list().filter((record) => record.expires_at !== undefined && record.expires_at <= now);
-    if (over.length > 0) this.#end(over.map((record) => record.id), "expired");
+    if (over.length > 0)
+      this.#end(
+        over.map((record) => record.id),
+        "expired",
+      );
     this.#arm();
   }
 
@@ -111,7 +116,8 @@ export class Tokens implements Disposable {
     const doomed = new Set(ids);
     for (let size = 0; size !== doomed.size; ) {
       size = doomed.size;
-      for (const { record } of this.#live.values()) if (record.parent && doomed.has(record.parent)) doomed.add(record.id);
+      for (const { record } of this.#live.values())
+        if (record.parent && doomed.has(record.parent)) doomed.add(record.id);
     }
     const ended = [...doomed].map((id) => this.#live.get(id)).filter((live) => live !== undefined);
     for (const id of doomed) this.#live.delete(id);

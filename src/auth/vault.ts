@@ -29,10 +29,14 @@ export class Vault {
   open(text: string, purpose: string): unknown {
     const bytes = Buffer.from(text, "base64");
     if (bytes.length < NONCE_BYTES + TAG_BYTES) return undefined;
-    const plain = createDecipheriv("aes-256-gcm", this.#derived(), bytes.subarray(0, NONCE_BYTES)).setAAD(Buffer.from(purpose));
+    const plain = createDecipheriv("aes-256-gcm", this.#derived(), bytes.subarray(0, NONCE_BYTES)).setAAD(
+      Buffer.from(purpose),
+    );
     plain.setAuthTag(bytes.subarray(-TAG_BYTES));
     try {
-      return JSON.parse(Buffer.concat([plain.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)), plain.final()]).toString());
+      return JSON.parse(
+        Buffer.concat([plain.update(bytes.subarray(NONCE_BYTES, -TAG_BYTES)), plain.final()]).toString(),
+      );
     } catch {
       return undefined;
     }

@@ -97,7 +97,9 @@ export class BoxControl implements Control {
         await this.#session(command).queue.cancel(command.input);
         return { body: { input: command.input, state: "failed" } };
       case "interrupt":
-        return (await this.#session(command).interrupt(signal)) ? { body: { state: "idle" } } : { status: 202, body: { pending: true } };
+        return (await this.#session(command).interrupt(signal))
+          ? { body: { state: "idle" } }
+          : { status: 202, body: { pending: true } };
       case "resize":
         this.#session(command).resize(command.cols, command.rows);
         return { body: { cols: command.cols, rows: command.rows } };
@@ -108,7 +110,14 @@ export class BoxControl implements Control {
       case "tokens.create":
         return this.#issue(who, command);
       case "tokens.list":
-        return { body: { tokens: this.#o.tokens.list().filter((token) => this.#mayManage(who, token)).map(shownToken) } };
+        return {
+          body: {
+            tokens: this.#o.tokens
+              .list()
+              .filter((token) => this.#mayManage(who, token))
+              .map(shownToken),
+          },
+        };
       case "tokens.revoke":
         return this.#revoke(who, command.token);
       default:
@@ -123,9 +132,13 @@ export class BoxControl implements Control {
   /** Those who need you first, then the ones that work; among equals the newest. */
   #list(who: Principal, { cursor, limit = LIST_SESSIONS }: Of<"sessions.list">): Body {
     const visible = this.#o.sessions.all().filter((session) => reaches(who, session.id));
-    const ranked = visible.sort((a, b) => NEEDS_YOU[a.state] - NEEDS_YOU[b.state] || b.meta.created_at - a.meta.created_at || (a.id < b.id ? -1 : 1));
+    const ranked = visible.sort(
+      (a, b) =>
+        NEEDS_YOU[a.state] - NEEDS_YOU[b.state] || b.meta.created_at - a.meta.created_at || (a.id < b.id ? -1 : 1),
+    );
     const after = cursor === undefined ? 0 : ranked.findIndex((session) => session.id === cursor) + 1;
-    if (cursor !== undefined && after === 0) throw new CibError("bad_request", "cursor: unknown; start again without one");
+    if (cursor !== undefined && after === 0)
+      throw new CibError("bad_request", "cursor: unknown; start again without one");
     const page = ranked.slice(after, after + limit);
     const more = after + limit < ranked.length ? page.at(-1)?.id : undefined;
     return { sessions: page.map((session) => session.info()), ...(more !== undefined && { cursor: more }) };
@@ -148,7 +161,14 @@ export class BoxControl implements Control {
       act: async ({ session }) => {
         const made = sessionId(String(session)) as SessionId;
         if (!this.#o.sessions.has(made)) {
-          await this.#o.sessions.create({ ...want, id: made, by: who.name, auth: auth === undefined ? this.#defaultAuth() : mode, ...(key && { key }), bypass: command.bypass ?? true });
+          await this.#o.sessions.create({
+            ...want,
+            id: made,
+            by: who.name,
+            auth: auth === undefined ? this.#defaultAuth() : mode,
+            ...(key && { key }),
+            bypass: command.bypass ?? true,
+          });
         }
         return this.#o.sessions.get(made).info();
       },
@@ -161,7 +181,8 @@ export class BoxControl implements Control {
     authorise(who, ["sessions:read"], session);
     const { cmd: _cmd, id: _id, resume: _resume, ...rest } = command;
     const [other] = Object.keys(rest);
-    if (other !== undefined) throw new CibError("bad_request", `${other}: does not go with resume, which keeps what the session has`);
+    if (other !== undefined)
+      throw new CibError("bad_request", `${other}: does not go with resume, which keeps what the session has`);
     const found = this.#o.sessions.get(session);
     await found.start();
     return { status: 201, body: found.info() };
@@ -178,8 +199,16 @@ export class BoxControl implements Control {
       return { body: await this.#accept(who, { ...command, text: command.text }, session) };
     }
     authorise(who, ["pty:write"], session.id);
-    if (command.id !== undefined) throw new CibError("bad_request", "id: only text is delivered exactly once; data and keys are not, send them without id");
-    session.terminal().write(command.keys === undefined ? rawBytes(command) : Buffer.from(command.keys.map((key) => KEYS[key]).join("")));
+    if (command.id !== undefined)
+      throw new CibError(
+        "bad_request",
+        "id: only text is delivered exactly once; data and keys are not, send them without id",
+      );
+    session
+      .terminal()
+      .write(
+        command.keys === undefined ? rawBytes(command) : Buffer.from(command.keys.map((key) => KEYS[key]).join("")),
+      );
     return { body: { state: "delivered" } };
   }
 
@@ -200,9 +229,18 @@ export class BoxControl implements Control {
     const until = AbortSignal.any([signal, who.ended, AbortSignal.timeout(timeout_ms)]);
     const turn = await collectTurn(session, accepted, until);
     if (!turn.ended && !signal.aborted) {
-      throw new CibError("timeout", `the turn did not end within ${timeout_ms} ms`, { partial: { last: turn.last, messages: turn.messages } });
+      throw new CibError("timeout", `the turn did not end within ${timeout_ms} ms`, {
+        partial: { last: turn.last, messages: turn.messages },
+      });
     }
-    return { body: { ...accepted, last: turn.last, messages: turn.messages, ...(turn.reason !== undefined && { reason: turn.reason }) } };
+    return {
+      body: {
+        ...accepted,
+        last: turn.last,
+        messages: turn.messages,
+        ...(turn.reason !== undefined && { reason: turn.reason }),
+      },
+    };
   }
 
   #page({ session, from, epoch, types, limit = PAGE_FRAMES }: Of<"frames">): Body {
@@ -215,7 +253,8 @@ export class BoxControl implements Control {
   async #issue(who: Principal, command: Of<"tokens.create">): Promise<Reply> {
     const { tokens, now } = this.#o;
     const missing = command.scopes.find((scope) => !who.scopes.has(scope));
-    if (missing !== undefined) throw new CibError("forbidden", `scopes: you cannot give ${missing}, which your token lacks`);
+    if (missing !== undefined)
+      throw new CibError("forbidden", `scopes: you cannot give ${missing}, which your token lacks`);
     const foreign = command.sessions?.find((session) => !reaches(who, session));
     if (foreign !== undefined) throw new CibError("not_found", `no session ${foreign}`);
     const sessions = command.sessions ?? (who.sessions && [...who.sessions]);
@@ -253,7 +292,8 @@ export class BoxControl implements Control {
   /** The master sees every token; a device token itself and what was minted with it, however far down. */
   #mayManage(who: Principal, token: TokenRecord): boolean {
     const byId = new Map(this.#o.tokens.list().map((each) => [each.id, each]));
-    for (let at: TokenRecord | undefined = token; at !== undefined; at = byId.get(at.parent ?? "")) if (at.id === who.name) return true;
+    for (let at: TokenRecord | undefined = token; at !== undefined; at = byId.get(at.parent ?? ""))
+      if (at.id === who.name) return true;
     return who.name === "master";
   }
 }

@@ -43,8 +43,7 @@ export const KEYS = {
   "Ctrl+U": "\x15",
 } as const;
 
-const bytes = (max: number) =>
-  v.check<string, string>((s) => Buffer.byteLength(s) <= max, `longer than ${max} bytes`);
+const bytes = (max: number) => v.check<string, string>((s) => Buffer.byteLength(s) <= max, `longer than ${max} bytes`);
 const id = v.pipe(v.string(), v.minLength(1, "empty"), bytes(MAX_COMMAND_ID_BYTES));
 const session = v.pipe(
   v.string(),
@@ -54,20 +53,36 @@ const session = v.pipe(
 );
 const whole = v.pipe(v.number(), v.safeInteger("expected a whole number"), v.minValue(0, "expected a number ≥ 0"));
 const label = v.pipe(v.string(), v.minLength(1, "empty"), bytes(MAX_TITLE_BYTES));
-const name = v.pipe(v.string(), v.regex(/^[\w.:[\]@/-]{1,128}$/, "expected letters, digits and . : - _ / [ ] @, at most 128"));
+const name = v.pipe(
+  v.string(),
+  v.regex(/^[\w.:[\]@/-]{1,128}$/, "expected letters, digits and . : - _ / [ ] @, at most 128"),
+);
 const types = v.array(v.picklist(Object.keys(TYPES) as FrameTypeName[]));
 const env = v.pipe(
-  v.record(v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, "expected a variable name")), v.pipe(v.string(), bytes(32_768))),
+  v.record(
+    v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, "expected a variable name")),
+    v.pipe(v.string(), bytes(32_768)),
+  ),
   v.check((e) => Object.keys(e).length <= 64, "more than 64 variables"),
 );
 const auth = v.variant("mode", [
   v.strictObject({ mode: v.literal("subscription") }),
-  v.strictObject({ mode: v.literal("api_key"), key: v.optional(v.pipe(v.string(), v.regex(/^[\x21-\x7e]{20,512}$/, "expected an API key"))) }),
+  v.strictObject({
+    mode: v.literal("api_key"),
+    key: v.optional(v.pipe(v.string(), v.regex(/^[\x21-\x7e]{20,512}$/, "expected an API key"))),
+  }),
 ]);
 
 const create = {
   id: v.optional(id),
-  workdir: v.optional(v.pipe(v.string(), v.minLength(1, "empty"), bytes(4096), v.check((s) => !s.includes("\0"), "holds a NUL byte"))),
+  workdir: v.optional(
+    v.pipe(
+      v.string(),
+      v.minLength(1, "empty"),
+      bytes(4096),
+      v.check((s) => !s.includes("\0"), "holds a NUL byte"),
+    ),
+  ),
   model: v.optional(name),
   effort: v.optional(v.picklist(["low", "medium", "high", "xhigh", "max"])),
   engine: v.optional(v.picklist(["pty"])),
@@ -83,16 +98,26 @@ const inputs = {
   id: v.optional(id),
   session,
   text: v.optional(
-    v.pipe(v.string(), bytes(MAX_INPUT_BYTES), v.check((s) => s.trim() !== "", "empty"), v.check((s) => !hasControls(s), "holds control characters; send them as data")),
+    v.pipe(
+      v.string(),
+      bytes(MAX_INPUT_BYTES),
+      v.check((s) => s.trim() !== "", "empty"),
+      v.check((s) => !hasControls(s), "holds control characters; send them as data"),
+    ),
   ),
   data: v.optional(v.union([v.pipe(v.string(), bytes(MAX_INPUT_BYTES)), v.instance(Uint8Array)])),
   encoding: v.optional(v.picklist(["utf8", "base64"])),
-  keys: v.optional(v.pipe(v.array(v.picklist(Object.keys(KEYS) as (keyof typeof KEYS)[])), v.minLength(1), v.maxLength(64))),
+  keys: v.optional(
+    v.pipe(v.array(v.picklist(Object.keys(KEYS) as (keyof typeof KEYS)[])), v.minLength(1), v.maxLength(64)),
+  ),
 } as const;
 
 /** The request schemas by command name, without `cmd`; `re`-replies echo `id` (exactly-once) or `ref` (plain correlation). */
 export const COMMANDS = {
-  "sessions.list": { scope: ["sessions:read"], args: { cursor: v.optional(v.string()), limit: v.optional(v.pipe(whole, v.minValue(1), v.maxValue(100))) } },
+  "sessions.list": {
+    scope: ["sessions:read"],
+    args: { cursor: v.optional(v.string()), limit: v.optional(v.pipe(whole, v.minValue(1), v.maxValue(100))) },
+  },
   "sessions.get": { scope: ["sessions:read"], args: { session } },
   "sessions.create": { scope: ["sessions:write"], args: create, once: true },
   "sessions.stop": { scope: ["sessions:write"], args: { session, signal: v.optional(v.picklist(["term", "kill"])) } },
@@ -102,7 +127,10 @@ export const COMMANDS = {
   "queue.list": { scope: ["sessions:input"], args: { session } },
   "queue.cancel": { scope: ["sessions:input"], args: { session, input: v.string() } },
   interrupt: { scope: ["sessions:write"], args: { session } },
-  resize: { scope: ["pty:write"], args: { session, cols: v.pipe(whole, v.minValue(1)), rows: v.pipe(whole, v.minValue(1)) } },
+  resize: {
+    scope: ["pty:write"],
+    args: { session, cols: v.pipe(whole, v.minValue(1)), rows: v.pipe(whole, v.minValue(1)) },
+  },
   frames: {
     scope: ["sessions:read"],
     args: {
@@ -115,7 +143,12 @@ export const COMMANDS = {
   },
   send: {
     scope: ["sessions:input", "sessions:read"],
-    args: { id: v.optional(id), session, text: v.unwrap(inputs.text), timeout_ms: v.optional(v.pipe(whole, v.minValue(1), v.maxValue(MAX_SEND_WAIT_MS))) },
+    args: {
+      id: v.optional(id),
+      session,
+      text: v.unwrap(inputs.text),
+      timeout_ms: v.optional(v.pipe(whole, v.minValue(1), v.maxValue(MAX_SEND_WAIT_MS))),
+    },
     once: true,
   },
   "tokens.create": {
@@ -189,13 +222,19 @@ function check<S extends v.GenericSchema>(schema: S, raw: unknown): v.InferOutpu
   if (result.success) return result.output;
   const issue = result.issues[0];
   const path = v.getDotPath(issue) ?? "command";
-  const message = issue.message.startsWith("Invalid") ? `expected ${issue.expected ?? "something else"}, got ${shown(issue.input)}` : issue.message;
+  const message = issue.message.startsWith("Invalid")
+    ? `expected ${issue.expected ?? "something else"}, got ${shown(issue.input)}`
+    : issue.message;
   throw new CibError("bad_request", `${path}: ${message}`);
 }
 
 function checkInput(args: Record<string, unknown>): void {
   const given = ["text", "data", "keys"].filter((key) => args[key] !== undefined);
-  if (given.length !== 1) throw new CibError("bad_request", `input: expected exactly one of text, data, keys, got ${given.join(" and ") || "none"}`);
+  if (given.length !== 1)
+    throw new CibError(
+      "bad_request",
+      `input: expected exactly one of text, data, keys, got ${given.join(" and ") || "none"}`,
+    );
   if (args["encoding"] !== undefined && typeof args["data"] !== "string") {
     throw new CibError("bad_request", "encoding: goes with data as a string");
   }

@@ -1,8 +1,9 @@
 /** Control as the transports see it: the one way in. */
-import type { Sink } from "../frame/sink.ts";
+
 import type { Credential, Principal } from "../auth/gate.ts";
-import type { Attach, Command } from "./commands.ts";
 import type { SessionId } from "../frame/frame.ts";
+import type { Sink } from "../frame/sink.ts";
+import type { Attach, Command } from "./commands.ts";
 
 /** The first thing a reader learns: where its stream begins. */
 export interface Verdict {

@@ -80,7 +80,10 @@ function canonical(value: unknown): string {
   if (value instanceof Uint8Array) return `h'${Buffer.from(value).toString("hex")}'`;
   if (typeof value === "object" && value !== null) {
     const entries = Object.entries(value).filter(([, item]) => item !== undefined);
-    return `{${entries.sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`).join()}}`;
+    return `{${entries
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, item]) => `${JSON.stringify(key)}:${canonical(item)}`)
+      .join()}}`;
   }
   return JSON.stringify(value) ?? "null";
 }

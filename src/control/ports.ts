@@ -1,7 +1,8 @@
 /** Ports: what control needs from elsewhere; daemon.ts wires them. */
+
+import type { SessionId } from "../frame/frame.ts";
 import type { Session } from "../session/session.ts";
 import type { NewSession } from "../session/sessions.ts";
-import type { SessionId } from "../frame/frame.ts";
 
 export interface SessionStore {
   /** Throws `not_found`. */

@@ -23,7 +23,11 @@ export interface Turn {
 }
 
 /** What the turn says after its input was delivered, from the accepted frame on: also for a repeat after a restart. */
-export function collectTurn(session: Session, input: { input: string; seq: number }, signal: AbortSignal): Promise<Turn> {
+export function collectTurn(
+  session: Session,
+  input: { input: string; seq: number },
+  signal: AbortSignal,
+): Promise<Turn> {
   return new Promise((resolve) => {
     const messages: { message?: string; text: string }[] = [];
     let last = input.seq;
@@ -57,14 +61,25 @@ export function collectTurn(session: Session, input: { input: string; seq: numbe
       }
       return "ok";
     };
-    const sink: Sink = { write: (encoded) => take(encoded.frame() as Frame), gap: () => undefined, close: () => finish(false) };
-    const reader = session.fanout.attach({ from: input.seq, mask: maskOf(["text.delta", "input", "stop", "status"]), sink });
+    const sink: Sink = {
+      write: (encoded) => take(encoded.frame() as Frame),
+      gap: () => undefined,
+      close: () => finish(false),
+    };
+    const reader = session.fanout.attach({
+      from: input.seq,
+      mask: maskOf(["text.delta", "input", "stop", "status"]),
+      sink,
+    });
     if (signal.aborted) finish(false);
     else signal.addEventListener("abort", onAbort, { once: true });
   });
 }
 
-function add(messages: { message?: string; text: string }[], { text, message }: { text: string; message?: string }): void {
+function add(
+  messages: { message?: string; text: string }[],
+  { text, message }: { text: string; message?: string },
+): void {
   const open = messages.at(-1);
   if (open !== undefined && open.message === message) open.text += text;
   else messages.push({ text, ...(message !== undefined && { message }) });

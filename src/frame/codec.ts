@@ -128,7 +128,12 @@ export function frameOf(item: unknown): Frame | PtyFrame | undefined {
     const value = (data as Record<number, unknown> | undefined)?.[field.key];
     if (value !== undefined) fields[name] = plainValue(field, value);
   }
-  const head = { session: sessionText(session as Uint8Array), [type === "pty.raw" ? "offset" : "seq"]: Number(place), ts: Number(ts), type };
+  const head = {
+    session: sessionText(session as Uint8Array),
+    [type === "pty.raw" ? "offset" : "seq"]: Number(place),
+    ts: Number(ts),
+    type,
+  };
   return { ...head, ...fields } as unknown as Frame | PtyFrame;
 }
 
@@ -214,11 +219,13 @@ function named(item: object, keys: Readonly<Record<string, number>>): Record<str
  */
 function wire(value: unknown, ids: boolean, key?: string): unknown {
   if (typeof value === "number") return Number.isSafeInteger(value) ? whole(value) : value;
-  if (typeof value === "string") return ids && key === "session" && sessionId(value) ? sessionBytes(value) : value.toWellFormed();
+  if (typeof value === "string")
+    return ids && key === "session" && sessionId(value) ? sessionBytes(value) : value.toWellFormed();
   if (Array.isArray(value)) return value.map((item) => wire(item, ids));
   if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value)) {
     const out = new Map<string, unknown>();
-    for (const [name, item] of Object.entries(value)) if (item !== undefined) out.set(name.toWellFormed(), wire(item, ids, name));
+    for (const [name, item] of Object.entries(value))
+      if (item !== undefined) out.set(name.toWellFormed(), wire(item, ids, name));
     return out;
   }
   return value;
@@ -236,7 +243,12 @@ function received(value: unknown, depth: number, key?: string): unknown {
     const out: Record<string, unknown> = {};
     for (const [name, item] of value instanceof Map ? value : Object.entries(value)) {
       // A plain assignment of "__proto__" would change the object instead of adding a key.
-      Object.defineProperty(out, String(name), { value: received(item, depth + 1, String(name)), enumerable: true, configurable: true, writable: true });
+      Object.defineProperty(out, String(name), {
+        value: received(item, depth + 1, String(name)),
+        enumerable: true,
+        configurable: true,
+        writable: true,
+      });
     }
     return out;
   }

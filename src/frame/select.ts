@@ -3,7 +3,8 @@ import type { FrameTypeName } from "./frame.ts";
 import { TYPES } from "./registry.ts";
 
 /** Every numbered type; pty.raw only comes when its lane is asked for. */
-export const EVERY = Object.values(TYPES).reduce((mask, type) => mask | (1 << type.number), 0) & ~(1 << TYPES["pty.raw"].number);
+export const EVERY =
+  Object.values(TYPES).reduce((mask, type) => mask | (1 << type.number), 0) & ~(1 << TYPES["pty.raw"].number);
 
 /** The mask of these types; undefined means all. */
 export function maskOf(types: readonly FrameTypeName[] | undefined): number {

@@ -2,7 +2,7 @@
 import { readFileSync } from "node:fs";
 import * as v from "valibot";
 import { writeRename } from "../files.ts";
-import { type SessionId, sessionId } from "../frame/frame.ts";
+import { type Body, type SessionId, sessionId } from "../frame/frame.ts";
 
 const META = v.object({
   v: v.literal(1),
@@ -34,7 +34,14 @@ const META = v.object({
   started: v.boolean(),
   /** How far Claude's transcript was read when the log ended at `seq`. */
   position: v.optional(v.object({ file: v.string(), offset: v.number(), seq: v.number() })),
-  usage: v.object({ input: v.number(), output: v.number(), cache_read: v.number(), cache_write: v.number(), turns: v.number(), cost_usd: v.optional(v.number()) }),
+  usage: v.object({
+    input: v.number(),
+    output: v.number(),
+    cache_read: v.number(),
+    cache_write: v.number(),
+    turns: v.number(),
+    cost_usd: v.optional(v.number()),
+  }),
   /** Sealed by the vault: {key?, env?}. */
   sealed: v.optional(v.string()),
 });
@@ -49,6 +56,30 @@ export function readMeta(file: string): Meta {
 /** At once and durably: for a session that comes to be. */
 export function writeMeta(file: string, meta: Meta): void {
   writeRename(file, metaText(meta));
+}
+
+/** The session's sum with one more turn in it. */
+export function addUsage(sum: Meta["usage"], turn: Body<"usage">): Meta["usage"] {
+  const { input, output, cache_read, cache_write, cost_usd } = turn;
+  const paid = sum.cost_usd !== undefined || cost_usd !== undefined;
+  return {
+    input: sum.input + input,
+    output: sum.output + output,
+    cache_read: sum.cache_read + cache_read,
+    cache_write: sum.cache_write + cache_write,
+    turns: sum.turns + 1,
+    ...(paid && { cost_usd: (sum.cost_usd ?? 0) + (cost_usd ?? 0) }),
+  };
+}
+
+/** What a frame says about the session that must be known after a restart. */
+export function learned({ model, title, version, claude_session }: Body<"meta">): Partial<Meta> {
+  return {
+    ...(model !== undefined && { running_model: model }),
+    ...(title !== undefined && { title }),
+    ...(version !== undefined && { version }),
+    ...(claude_session !== undefined && { conversation: claude_session }),
+  };
 }
 
 export function metaText(meta: Meta): string {

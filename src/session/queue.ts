@@ -62,8 +62,20 @@ export class Queue {
   }
 
   /** What waits, oldest first. */
-  list(): { readonly input: string; readonly id?: string; readonly by: string; readonly text: string; readonly ts: number }[] {
-    return this.#waiting().map(({ input, id, by, text, ts }) => ({ input, ...(id !== undefined && { id }), by, text, ts }));
+  list(): {
+    readonly input: string;
+    readonly id?: string;
+    readonly by: string;
+    readonly text: string;
+    readonly ts: number;
+  }[] {
+    return this.#waiting().map(({ input, id, by, text, ts }) => ({
+      input,
+      ...(id !== undefined && { id }),
+      by,
+      text,
+      ts,
+    }));
   }
 
   /** Resolves when the text is on disk and its accepted frame is numbered. Throws `queue_full`, `ids_full`, `disk_full`. */
@@ -83,7 +95,8 @@ export class Queue {
   async cancel(input: string): Promise<void> {
     const entry = this.#waiting().find((each) => each.input === input);
     if (entry === undefined) throw new CibError("not_found", `no waiting input ${input}`);
-    if (entry.typing !== undefined) throw new CibError("conflict", `input ${input} is already with Claude; interrupt it`);
+    if (entry.typing !== undefined)
+      throw new CibError("conflict", `input ${input} is already with Claude; interrupt it`);
     this.#fail(entry, "cancelled");
     await this.#options.ledger.sync();
   }

@@ -1,17 +1,21 @@
 /** One session: its Claude, its log and what a client may do to them. */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import type { Agent, AgentEvents, AgentSpec, Credential, Exit } from "../agent/agent.ts";
+import type { Agent, AgentEvents, Exit } from "../agent/agent.ts";
 import { asCibError, CibError } from "../errors.ts";
-import type { Body, FrameBody, SessionId, SessionState } from "../frame/frame.ts";
-import type { Fanout } from "./fanout.ts";
+import type { FrameBody, SessionId, SessionState } from "../frame/frame.ts";
 import type { Box, Secrets } from "./box.ts";
+import { Ending, lastFrames } from "./ending.ts";
+import type { Fanout } from "./fanout.ts";
+import { type Info, infoOf } from "./info.ts";
 import type { Log } from "./log.ts";
-import type { Meta } from "./meta.ts";
+import { addUsage, learned, type Meta } from "./meta.ts";
 import { MetaFile } from "./meta-file.ts";
 import type { PtyLane } from "./pty-lane.ts";
 import { Queue } from "./queue.ts";
-import { TAIL_FRAMES, Tail, tailOf } from "./tail.ts";
+import { specOf } from "./spec.ts";
+import { TAIL_FRAMES, type Tail, tailOf } from "./tail.ts";
+import { Turnstile } from "./turnstile.ts";
 
 /** A session's files and streams, opened by sessions.ts. */
 export interface Parts {
@@ -20,9 +24,6 @@ export interface Parts {
   readonly lane: PtyLane;
   readonly fanout: Fanout;
 }
-
-/** What `sessions.get` tells. */
-export type Info = Readonly<Record<string, unknown>> & { readonly session: SessionId; readonly state: SessionState };
 
 const DEFAULT_COLS = 120;
 const DEFAULT_ROWS = 40;
@@ -38,11 +39,12 @@ export class Session {
   #agent: Agent | undefined;
   #ready = false;
   #tail: Tail;
+  readonly #ending = new Ending();
   #size = { cols: DEFAULT_COLS, rows: DEFAULT_ROWS };
   /** Turns that had ended when the position in meta.json was taken (tail.ts counts them). */
   #storedTurns = 0;
   /** Starts and stops happen one after the other. */
-  #turnstile: Promise<unknown> = Promise.resolve();
+  readonly #turnstile = new Turnstile();
 
   constructor(box: Box, meta: Meta, parts: Parts) {
     this.id = meta.id;
@@ -92,66 +94,54 @@ export class Session {
   }
 
   info(): Info {
-    const meta = this.meta;
-    return {
-      session: this.id,
-      state: this.state,
-      elapsed_ms: this.#elapsed(),
-      ...(this.#tail.asks.size > 0 && { waiting: this.#tail.asks.size }),
-      ...(meta.title !== undefined && { title: meta.title }),
-      model: meta.running_model ?? (meta.model || this.#box.settings.model),
-      workdir: meta.workdir,
-      engine: meta.engine,
-      bypass: meta.bypass,
-      auth: meta.auth,
-      ...(meta.version !== undefined && { version: meta.version }),
-      created_at: meta.created_at,
-      by: meta.by,
-      epoch: this.log.epoch,
-      first: this.log.first,
-      last: this.log.last,
-      queued: this.queue.size,
-      usage: meta.usage,
-    };
+    const { state, log, meta } = this;
+    const [elapsedMs, waiting, queued] = [this.#elapsed(), this.#tail.asks.size, this.queue.size];
+    return infoOf(meta, { state, elapsedMs, waiting, queued, defaultModel: this.#box.settings.model, log });
   }
 
   /** Starts Claude, or resumes it where it stopped. No effect when it runs. Throws `claude_failed`, `conflict`. */
   async start(secrets?: Secrets): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#turnstile.pass(async () => {
       if (this.#agent !== undefined) return;
       const kept = this.meta.sealed === undefined ? {} : this.#box.unseal(this.meta.sealed, this.id);
       if (kept === undefined && secrets === undefined) {
-        throw new CibError("conflict", "this session's key is sealed under an earlier CIB_AUTH_TOKEN; set CIB_AUTH_TOKEN_PREVIOUS, or create a new session");
+        throw new CibError(
+          "conflict",
+          "this session's key is sealed under an earlier CIB_AUTH_TOKEN; set CIB_AUTH_TOKEN_PREVIOUS, or create a new session",
+        );
       }
       const { key, env = {} } = { ...kept, ...secrets };
       const credential = this.#box.credential(this.meta.auth, key);
       if (!this.meta.wanted) this.#meta.change({ wanted: true });
-      const agent = await this.#box.engine.start(this.#spec(credential, env), this.#events());
+      const seen = this.#tail.seen(this.#tail.turns - this.#storedTurns);
+      const spec = specOf(this.meta, this.#box.settings, { credential, env, size: this.#size, seen });
+      const agent = await this.#box.engine.start(spec, this.#events());
       this.#agent = agent;
       this.#meta.change({ started: true, version: agent.version });
-      agent.ready.then(
-        () => this.#takesInput(agent),
-        (failure: unknown) => this.#cannotStart(agent, failure),
-      );
+      agent.ready
+        .then(
+          () => this.#takesInput(agent),
+          (failure: unknown) => this.#cannotStart(agent, failure),
+        )
+        .catch((thrown: unknown) => this.#box.fault(`start ${this.id}`, thrown));
     });
   }
 
   /** Ends Claude with its whole process tree; the log stays. `wanted`: whether it should run again after a restart. */
   async stop(signal: "term" | "kill", options: { wanted: boolean; reason: string }): Promise<void> {
-    await this.#inTurn(async () => {
+    await this.#turnstile.pass(async () => {
       if (this.meta.wanted !== options.wanted) this.#meta.change({ wanted: options.wanted });
       const agent = this.#agent;
       if (agent === undefined) return;
-      this.#stopping = options.reason;
+      this.#ending.stopping = options.reason;
       try {
         await agent.stop(signal);
       } finally {
-        this.#stopping = undefined;
+        this.#ending.stopping = undefined;
       }
       if (this.#agent === agent) this.#ended({ code: undefined, signal: undefined }, options.reason);
     });
   }
-  #stopping: string | undefined;
 
   /** Stops, and writes what must survive: the log's clean mark, the terminal ring. The session cannot be used any more. */
   async close(reason: string): Promise<void> {
@@ -160,6 +150,16 @@ export class Session {
     await this.#meta.saved();
     await this.log.close();
     await this.lane.spill();
+  }
+
+  /**
+   * The log has no room for more. Going on would mean to forget frames: better an honest end. What Claude says until
+   * then is not taken; its transcript has it, and it is told after the next start.
+   */
+  overflow(): void {
+    this.#ending.deaf = true;
+    const stopped = this.stop("term", { wanted: true, reason: "disk_full" });
+    stopped.catch((thrown: unknown) => this.#box.fault("session.stop", thrown));
   }
 
   terminal(): Agent {
@@ -178,34 +178,9 @@ export class Session {
   /** True when Claude is idle again; false when it did not confirm in time. */
   async interrupt(signal: AbortSignal): Promise<boolean> {
     const agent = this.#agent;
-    if (agent === undefined) throw new CibError("conflict", `session ${this.id} is stopped; there is nothing to interrupt`);
+    if (agent === undefined)
+      throw new CibError("conflict", `session ${this.id} is stopped; there is nothing to interrupt`);
     return this.state === "idle" ? true : agent.interrupt(signal);
-  }
-
-  #spec(credential: Credential, env: Readonly<Record<string, string>>): AgentSpec {
-    const meta = this.meta;
-    const { home, thinking, baseUrl, user } = this.#box.settings;
-    const fork = meta.started ? undefined : meta.fork_of;
-    return {
-      session: this.id,
-      conversation: meta.conversation,
-      start: fork === undefined ? (meta.started ? "resume" : "new") : { fork },
-      workdir: meta.workdir,
-      model: meta.model || this.#box.settings.model,
-      ...(meta.effort !== undefined && { effort: meta.effort }),
-      bypass: meta.bypass,
-      ...this.#size,
-      home,
-      configDir: join(home, ".claude"),
-      runDir: join(home, ".claude-in-box", this.id),
-      ...(user && { user }),
-      credential,
-      env,
-      ...(baseUrl !== undefined && { baseUrl }),
-      thinking,
-      ...(meta.position && { position: meta.position }),
-      seen: this.#tail.seen(this.#tail.turns - this.#storedTurns),
-    };
   }
 
   #events(): AgentEvents {
@@ -213,36 +188,34 @@ export class Session {
       frame: (body) => this.#told(body),
       terminal: (bytes) => this.lane.write(bytes),
       position: ({ file, offset }) => {
+        if (this.#ending.deaf) return;
         this.#meta.change({ position: { file, offset, seq: this.log.numbered } });
         this.#storedTurns = this.#tail.turns;
       },
       ending: (how) => {
         this.#ready = false;
-        this.#exit = this.#stopping ?? (how.code === 0 ? "exit" : "crashed");
+        this.#ending.begins(how);
       },
-      exited: (how) => this.#ended(how, this.#exit ?? "crashed"),
+      exited: (how) => this.#ended(how, this.#ending.reason),
     };
   }
 
-  /** A frame from the agent. While Claude ends, the turn's end is told with the session's reason, and no state but stopped. */
-  #told(body: FrameBody): void {
+  #told(said: FrameBody): void {
+    const body = this.#ending.takes(said);
     try {
-      if (this.#exit === undefined) this.append(body);
-      else if (body.type === "stop") this.append({ type: "stop", reason: this.#exit });
-      else if (body.type !== "status") this.append(body);
+      if (body !== undefined) this.append(body);
     } catch (failure) {
       this.#box.fault(`log ${this.id}`, failure);
     }
   }
-  /** Why Claude ends, from the moment it does. */
-  #exit: string | undefined;
 
   #takesInput(agent: Agent): void {
     if (this.#agent !== agent) return;
     this.#ready = true;
     // The turn that the last daemon left open ended with it; what Claude's transcript still had has just been told.
     for (const body of this.#interruptedTurn()) this.append(body);
-    if (this.#tail.state === "stopped" || this.#restarted) this.append({ type: "status", state: "idle", elapsed_ms: this.#elapsed() });
+    if (this.#tail.state === "stopped" || this.#restarted)
+      this.append({ type: "status", state: "idle", elapsed_ms: this.#elapsed() });
     this.#restarted = false;
     this.queue.wake();
   }
@@ -276,7 +249,9 @@ export class Session {
     if (this.#agent !== agent) return;
     const { code, message } = asCibError(failure);
     this.append({ type: "error", code, message });
-    this.stop("kill", { wanted: false, reason: "failed" }).catch((thrown: unknown) => this.#box.fault("session.stop", thrown));
+    this.stop("kill", { wanted: false, reason: "failed" }).catch((thrown: unknown) =>
+      this.#box.fault("session.stop", thrown),
+    );
   }
 
   #ended(how: Exit, reason: string): void {
@@ -284,13 +259,10 @@ export class Session {
     this.#agent = undefined;
     this.#ready = false;
     this.#restarted = false;
-    this.#exit = undefined;
-    for (const body of this.#tail.closing(reason, this.#box.now())) this.append(body);
-    if (this.#tail.lastStop !== reason) this.append({ type: "stop", reason });
-    if (how.words) this.append({ type: "error", code: "claude_failed", message: how.words });
-    this.append({ type: "status", state: "stopped", elapsed_ms: this.#elapsed() });
+    this.#ending.over();
+    for (const body of lastFrames(this.#tail, how, reason, this.#box.now())) this.append(body);
     // A Claude that ended by itself stays ended: starting it again and again would only hide why.
-    if (this.#stopping === undefined) this.#meta.change({ wanted: false });
+    if (this.#ending.stopping === undefined) this.#meta.change({ wanted: false });
     else this.#meta.save();
   }
 
@@ -307,30 +279,12 @@ export class Session {
         this.queue.wake();
         break;
       case "usage":
-        this.#count(body);
+        this.#meta.note({ usage: addUsage(this.meta.usage, body) });
         break;
       case "meta":
-        this.#meta.change({
-          ...(body.model !== undefined && { running_model: body.model }),
-          ...(body.title !== undefined && { title: body.title }),
-          ...(body.version !== undefined && { version: body.version }),
-          ...(body.claude_session !== undefined && { conversation: body.claude_session }),
-        });
+        this.#meta.change(learned(body));
         break;
     }
-  }
-
-  #count({ input, output, cache_read, cache_write, cost_usd }: Body<"usage">): void {
-    const sum = this.meta.usage;
-    const usage = {
-      input: sum.input + input,
-      output: sum.output + output,
-      cache_read: sum.cache_read + cache_read,
-      cache_write: sum.cache_write + cache_write,
-      turns: sum.turns + 1,
-      ...((sum.cost_usd !== undefined || cost_usd !== undefined) && { cost_usd: (sum.cost_usd ?? 0) + (cost_usd ?? 0) }),
-    };
-    this.#meta.note({ usage });
   }
 
   #tailFrom(): number {
@@ -338,13 +292,7 @@ export class Session {
   }
 
   #elapsed(): number {
-    return this.#tail.turnAt === 0 ? 0 : Math.max(0, this.#box.now() - this.#tail.turnAt);
-  }
-
-  #inTurn<T>(work: () => Promise<T>): Promise<T> {
-    const mine = this.#turnstile.then(work, work);
-    this.#turnstile = mine.catch(() => undefined);
-    return mine;
+    return this.#tail.elapsed(this.#box.now());
   }
 }
 

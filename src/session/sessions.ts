@@ -1,15 +1,16 @@
 /** Sessions: creates, finds and recovers them; the one list of what this box holds. */
-import { chownSync, existsSync, mkdirSync, readdirSync, realpathSync, rmSync, statSync } from "node:fs";
-import { isAbsolute, join, relative, resolve } from "node:path";
+import { readdirSync, rmSync } from "node:fs";
+import { join } from "node:path";
 import { CibError } from "../errors.ts";
-import { PRIVATE_FOLDER, privateFolder, syncFolder } from "../files.ts";
+import { privateFolder, syncFolder } from "../files.ts";
 import { type SessionId, sessionId } from "../frame/frame.ts";
+import type { Box, Secrets } from "./box.ts";
 import { Fanout } from "./fanout.ts";
 import { Log } from "./log.ts";
 import { type Meta, readMeta, writeMeta } from "./meta.ts";
 import { PtyLane } from "./pty-lane.ts";
-import type { Box, Secrets } from "./box.ts";
 import { Session } from "./session.ts";
+import { workdirIn } from "./workdir.ts";
 
 /** Sessions a box keeps: each costs a folder and, stopped, a few KB. */
 export const MAX_SESSIONS = 1024;
@@ -85,7 +86,7 @@ export class Sessions {
     if (this.#byId.size >= MAX_SESSIONS) throw new CibError("overloaded", `${MAX_SESSIONS} sessions exist already`);
     const { box, folder } = this.#o;
     const source = want.fork === undefined ? undefined : this.get(want.fork);
-    const workdir = source?.meta.workdir ?? this.#workdir(want.workdir);
+    const workdir = source?.meta.workdir ?? workdirIn(this.#o.workspace, want.workdir, box.settings.user);
     const secrets: Secrets = { ...(want.key !== undefined && { key: want.key }), ...(want.env && { env: want.env }) };
     const meta: Meta = {
       v: 1,
@@ -130,7 +131,8 @@ export class Sessions {
       return session;
     } catch (failure) {
       this.#byId.delete(want.id);
-      await session?.log.close().catch(() => undefined);
+      // Also waits for meta.json: a write under way would put a file into the folder while it is removed.
+      await session?.close("failed").catch(() => undefined);
       rmSync(home, { recursive: true, force: true });
       throw failure;
     }
@@ -153,7 +155,9 @@ export class Sessions {
 
   /** Stops every Claude and closes every log; they run again after the next start. */
   async close(): Promise<void> {
-    const closing = this.all().map((session) => session.close("daemon_stop").catch((thrown: unknown) => this.#o.box.fault("session.close", thrown)));
+    const closing = this.all().map((session) =>
+      session.close("daemon_stop").catch((thrown: unknown) => this.#o.box.fault("session.close", thrown)),
+    );
     await Promise.all(closing);
   }
 
@@ -181,33 +185,17 @@ export class Sessions {
       policy: fsync,
       events: {
         trouble: (error) => error && box.fault(`log ${meta.id}`, error),
-        // Going on would mean to forget frames: better an honest end.
-        overflow: () => void session?.stop("term", { wanted: true, reason: "disk_full" }).catch((thrown: unknown) => box.fault("session.stop", thrown)),
+        overflow: () => session?.overflow(),
       },
     });
-    const lane = PtyLane.open({ session: meta.id, epoch: log.epoch, file: join(home, "output.log"), maxBytes: ptyLogBytes });
+    const lane = PtyLane.open({
+      session: meta.id,
+      epoch: log.epoch,
+      file: join(home, "output.log"),
+      maxBytes: ptyLogBytes,
+    });
     const fanout = new Fanout({ log, lane, fault: box.fault });
     session = new Session(box, meta, { folder: home, log, lane, fanout });
     return session;
-  }
-
-  /** The folder Claude works in: inside the workspace, links followed. */
-  #workdir(wish: string | undefined): string {
-    const { workspace, box } = this.#o;
-    const root = realpathSync(workspace);
-    const path = resolve(root, wish ?? ".");
-    const inside = (candidate: string): boolean => {
-      const way = relative(root, candidate);
-      return way === "" || !(way.startsWith("..") || isAbsolute(way));
-    };
-    if (!inside(path)) throw new CibError("bad_request", `workdir: outside the workspace ${workspace}`);
-    if (!existsSync(path)) {
-      mkdirSync(path, { recursive: true, mode: box.settings.user ? PRIVATE_FOLDER : 0o755 });
-      if (box.settings.user) chownSync(path, box.settings.user.uid, box.settings.user.gid);
-    }
-    const real = realpathSync(path);
-    if (!inside(real)) throw new CibError("bad_request", `workdir: leads outside the workspace ${workspace}`);
-    if (!statSync(real).isDirectory()) throw new CibError("bad_request", "workdir: not a folder");
-    return real;
   }
 }

@@ -87,11 +87,23 @@ export class Tail {
   closing(reason: string, now: number): FrameBody[] {
     const bodies: FrameBody[] = [];
     for (const [id, { tool, at }] of this.tools) {
-      bodies.push({ type: "tool.use.result", id, tool, output: null, error: reason, duration_ms: Math.max(0, now - at) });
+      bodies.push({
+        type: "tool.use.result",
+        id,
+        tool,
+        output: null,
+        error: reason,
+        duration_ms: Math.max(0, now - at),
+      });
     }
     for (const id of this.asks) bodies.push({ type: "ask.answer", id, answer: null, by: "lost" });
     if (this.turnOpen) bodies.push({ type: "stop", reason });
     return bodies;
+  }
+
+  /** How long the current turn has taken, or the last one and the time since; 0 before the first. */
+  elapsed(now: number): number {
+    return this.turnAt === 0 ? 0 : Math.max(0, now - this.turnAt);
   }
 
   #openTurn(ts: number): void {

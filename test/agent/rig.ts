@@ -5,7 +5,7 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Agent, AgentSpec, Exit, Position } from "../../src/agent/agent.ts";
 import { createEngine } from "../../src/agent/engine.ts";
-import type { Source } from "../../src/agent/translate.ts";
+import type { Source } from "../../src/agent/source.ts";
 import { type Model, type Script, startModel } from "../../src/demo/model.ts";
 import type { Body, FrameBody, SessionId } from "../../src/frame/frame.ts";
 import { claudeCommand } from "../e2e/claude-versions.ts";

@@ -1,8 +1,10 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
 import fc from "fast-check";
+import type { Source } from "../../src/agent/source.ts";
+import { newState, reopen, type State } from "../../src/agent/state.ts";
 import { displayed, newTexts, written } from "../../src/agent/texts.ts";
-import { deadline, newState, reopen, type Source, type State, translate } from "../../src/agent/translate.ts";
+import { deadline, translate } from "../../src/agent/translate.ts";
 import { rowFor } from "../../src/agent/versions.ts";
 import type { FrameBody } from "../../src/frame/frame.ts";
 import { textOf } from "./rig.ts";

@@ -21,7 +21,13 @@ function world(plain: "loopback" | "private" | "any" = "private") {
   const file = join(folder, `tokens-${files++}.json`);
   const tokens = new Tokens(file, () => clock.now);
   const gate = new Gate({ masterToken: MASTER, tokens, plain, now: () => clock.now });
-  return { clock, file, tokens, gate, enter: (bearer?: string, address = "127.0.0.1", encrypted = false) => gate.enter({ bearer, address, encrypted }) };
+  return {
+    clock,
+    file,
+    tokens,
+    gate,
+    enter: (bearer?: string, address = "127.0.0.1", encrypted = false) => gate.enter({ bearer, address, encrypted }),
+  };
 }
 
 function code(act: () => unknown): string {
@@ -34,13 +40,20 @@ function code(act: () => unknown): string {
   return "ok";
 }
 
-const issue = (tokens: Tokens, more: object = {}) => tokens.issue(Tokens.newId(), { label: "lamp", scopes: ["sessions:read"], ...more });
+const issue = (tokens: Tokens, more: object = {}) =>
+  tokens.issue(Tokens.newId(), { label: "lamp", scopes: ["sessions:read"], ...more });
 
 test("the master token opens, another one of the same length does not", () => {
   const { enter } = world();
   assert.equal(enter(MASTER).name, "master");
-  assert.equal(code(() => enter("n".repeat(40))), "unauthorized");
-  assert.equal(code(() => enter(undefined)), "unauthorized");
+  assert.equal(
+    code(() => enter("n".repeat(40))),
+    "unauthorized",
+  );
+  assert.equal(
+    code(() => enter(undefined)),
+    "unauthorized",
+  );
 });
 
 test("a device token opens with its scopes, and its secret is nowhere on disk", () => {
@@ -57,7 +70,10 @@ test("a device token opens with its scopes, and its secret is nowhere on disk", 
 test("a token of another daemon's making is refused even with a known id", () => {
   const { tokens, enter } = world();
   const { record } = issue(tokens);
-  assert.equal(code(() => enter(`cib_${record.id}_${"A".repeat(43)}`)), "unauthorized");
+  assert.equal(
+    code(() => enter(`cib_${record.id}_${"A".repeat(43)}`)),
+    "unauthorized",
+  );
 });
 
 test("tokens survive a restart of the daemon", () => {
@@ -77,8 +93,14 @@ test("revoking a token ends it, what was minted with it, and their principals at
   assert.equal(tokens.revoke(parent.record.id), true);
   assert.equal(who.ended.aborted, true);
   assert.equal(who.ended.reason, "revoked");
-  assert.equal(code(() => enter(child.token)), "unauthorized");
-  assert.equal(code(() => enter(stranger.token)), "ok");
+  assert.equal(
+    code(() => enter(child.token)),
+    "unauthorized",
+  );
+  assert.equal(
+    code(() => enter(stranger.token)),
+    "ok",
+  );
 });
 
 test("an expired token is refused and its live principal ends", () => {
@@ -86,7 +108,10 @@ test("an expired token is refused and its live principal ends", () => {
   const { token } = issue(tokens, { expires_at: clock.now + 1000 });
   const who = enter(token);
   clock.now += 1001;
-  assert.equal(code(() => enter(token)), "unauthorized");
+  assert.equal(
+    code(() => enter(token)),
+    "unauthorized",
+  );
   assert.equal(who.ended.aborted, true);
   assert.equal(who.ended.reason, "expired");
 });
@@ -106,9 +131,15 @@ test("guessing slows the address down, and a right token is never slowed", () =>
   assert.deepEqual(codes.slice(0, 5), Array(5).fill("unauthorized"));
   assert.deepEqual(codes.slice(5), Array(3).fill("slow_down"));
   assert.equal(enter(MASTER, "10.0.0.9").name, "master");
-  assert.equal(code(() => enter("wrong".repeat(10), "10.0.0.8")), "unauthorized");
+  assert.equal(
+    code(() => enter("wrong".repeat(10), "10.0.0.8")),
+    "unauthorized",
+  );
   clock.now += 11 * 60_000;
-  assert.equal(code(() => enter("wrong".repeat(10), "10.0.0.9")), "unauthorized");
+  assert.equal(
+    code(() => enter("wrong".repeat(10), "10.0.0.9")),
+    "unauthorized",
+  );
 });
 
 test("unencrypted tokens count only from where CIB_PLAIN says", () => {
@@ -124,8 +155,16 @@ test("unencrypted tokens count only from where CIB_PLAIN says", () => {
     ["private", "172.32.0.1", "plain_refused"],
     ["any", "8.8.8.8", "ok"],
   ];
-  for (const [plain, address, want] of cases) assert.equal(code(() => world(plain).enter(MASTER, address)), want, `${plain} ${address}`);
-  assert.equal(code(() => world("loopback").enter(MASTER, "8.8.8.8", true)), "ok");
+  for (const [plain, address, want] of cases)
+    assert.equal(
+      code(() => world(plain).enter(MASTER, address)),
+      want,
+      `${plain} ${address}`,
+    );
+  assert.equal(
+    code(() => world("loopback").enter(MASTER, "8.8.8.8", true)),
+    "ok",
+  );
 });
 
 test("a missing scope is forbidden by name, a session out of reach looks like none", () => {
@@ -133,9 +172,18 @@ test("a missing scope is forbidden by name, a session out of reach looks like no
   const mine = "0190f0c2-7a11-7c33-9a55-1234567890ab" as SessionId;
   const other = "0190f0c2-7a11-7c33-9a55-1234567890ac" as SessionId;
   const who = enter(issue(tokens, { sessions: [mine] }).token);
-  assert.equal(code(() => authorise(who, ["sessions:read"], mine)), "ok");
-  assert.equal(code(() => authorise(who, ["sessions:write"], mine)), "forbidden");
-  assert.equal(code(() => authorise(who, ["sessions:read"], other)), "not_found");
+  assert.equal(
+    code(() => authorise(who, ["sessions:read"], mine)),
+    "ok",
+  );
+  assert.equal(
+    code(() => authorise(who, ["sessions:write"], mine)),
+    "forbidden",
+  );
+  assert.equal(
+    code(() => authorise(who, ["sessions:read"], other)),
+    "not_found",
+  );
 });
 
 test("the vault opens with its own token and purpose only, and never an altered text", () => {

@@ -113,7 +113,10 @@ describe("a token bound to one session", () => {
     const [mine] = [await world.inner.create(), await world.inner.create()];
     const who = world.device(SCOPES, { sessions: [mine.id] });
     const { sessions } = await world.run(who, { cmd: "sessions.list" });
-    assert.deepEqual((sessions as Fields[]).map((each) => each["session"]), [mine.id]);
+    assert.deepEqual(
+      (sessions as Fields[]).map((each) => each["session"]),
+      [mine.id],
+    );
     assert.equal((await world.run(who, { cmd: "send", session: mine.id, text: "hi" }))["reason"], "end_turn");
     await world.run(who, { cmd: "sessions.stop", session: mine.id });
     const again = await world.run(who, { cmd: "sessions.create", resume: mine.id });
@@ -137,10 +140,19 @@ describe("following", () => {
     const { id } = await world.inner.create();
     const reader = world.device(["sessions:read"]);
     world.control.attach(reader, { session: id }, new Recorder())[Symbol.dispose]();
-    assert.throws(() => world.control.attach(reader, { session: id, pty: true }, new Recorder()), refused("forbidden", /pty:read/));
+    assert.throws(
+      () => world.control.attach(reader, { session: id, pty: true }, new Recorder()),
+      refused("forbidden", /pty:read/),
+    );
     const lane = world.device(["pty:read"]);
-    assert.throws(() => world.control.attach(lane, { session: id, pty: true }, new Recorder()), refused("forbidden", /sessions:read/));
-    assert.throws(() => world.control.attach(reader, { session: id, from: -1 }, new Recorder()), refused("bad_request", /from/));
+    assert.throws(
+      () => world.control.attach(lane, { session: id, pty: true }, new Recorder()),
+      refused("forbidden", /sessions:read/),
+    );
+    assert.throws(
+      () => world.control.attach(reader, { session: id, from: -1 }, new Recorder()),
+      refused("bad_request", /from/),
+    );
     assert.throws(() => world.control.attach(reader, { session: NOBODY }, new Recorder()), refused("not_found"));
   });
 });
@@ -167,7 +179,10 @@ describe("minted tokens", () => {
     const sessionsOf = (token: unknown): readonly string[] => [...(world.enter(String(token)).sessions ?? [])];
     assert.deepEqual(sessionsOf((await world.run(who, mint))["token"]), [one.id, two.id]);
     assert.deepEqual(sessionsOf((await world.run(who, { ...mint, sessions: [two.id] }))["token"]), [two.id]);
-    await assert.rejects(world.run(who, { ...mint, sessions: [one.id, three.id] }), refused("not_found", new RegExp(three.id)));
+    await assert.rejects(
+      world.run(who, { ...mint, sessions: [one.id, three.id] }),
+      refused("not_found", new RegExp(three.id)),
+    );
     const bound = await world.run(world.master, { ...mint, sessions: [three.id] });
     assert.deepEqual(sessionsOf(bound["token"]), [three.id]);
   });
@@ -221,7 +236,10 @@ describe("minted tokens", () => {
     assert.equal((await listed(world.master)).length, 4);
     await assert.rejects(world.run(two, { cmd: "tokens.revoke", token: child["id"] }), refused("not_found"));
     await assert.rejects(world.run(two, { cmd: "tokens.revoke", token: "0".repeat(16) }), refused("not_found"));
-    assert.deepEqual(await world.run(one, { cmd: "tokens.revoke", token: inner["id"] }), { id: inner["id"], revoked: true });
+    assert.deepEqual(await world.run(one, { cmd: "tokens.revoke", token: inner["id"] }), {
+      id: inner["id"],
+      revoked: true,
+    });
     assert.deepEqual(await listed(one), [one.name, child["id"]]);
   });
 

@@ -10,7 +10,15 @@ import { framesOf, refused, until } from "../session/world.ts";
 import { ControlWorld, type Fields } from "./world.ts";
 
 const working: FrameBody = { type: "status", state: "working", elapsed_ms: 0 };
-const question: FrameBody = { type: "ask.question", id: "t/1", of: 1, kind: "question", prompt: "?", options: [], multiSelect: false };
+const question: FrameBody = {
+  type: "ask.question",
+  id: "t/1",
+  of: 1,
+  kind: "question",
+  prompt: "?",
+  options: [],
+  multiSelect: false,
+};
 
 async function open() {
   const world = await ControlWorld.open();
@@ -91,11 +99,18 @@ describe("sessions.create", () => {
     await using w = await open();
     const session = await w.inner.create();
     await w.run({ cmd: "sessions.stop", session: session.id });
-    const { status, body } = await w.world.control.run(w.world.master, { cmd: "sessions.create", resume: session.id }, new AbortController().signal);
+    const { status, body } = await w.world.control.run(
+      w.world.master,
+      { cmd: "sessions.create", resume: session.id },
+      new AbortController().signal,
+    );
     assert.deepEqual([status, body["session"]], [201, session.id]);
     assert.equal(session.running, true);
     assert.equal(w.engine.starts.at(-1)?.start, "resume");
-    await assert.rejects(w.run({ cmd: "sessions.create", resume: session.id, model: "x" }), refused("bad_request", /^model: /));
+    await assert.rejects(
+      w.run({ cmd: "sessions.create", resume: session.id, model: "x" }),
+      refused("bad_request", /^model: /),
+    );
     const none = "00000000-0000-4000-8000-000000000000";
     await assert.rejects(w.run({ cmd: "sessions.create", resume: none }), refused("not_found"));
   });
@@ -208,7 +223,11 @@ describe("input", () => {
       [{ text: "a", colour: "red" }, /^colour: /],
     ];
     for (const [fields, words] of wrong) {
-      await assert.rejects(w.run({ cmd: "input", session, ...fields }), refused("bad_request", words), JSON.stringify(fields).slice(0, 80));
+      await assert.rejects(
+        w.run({ cmd: "input", session, ...fields }),
+        refused("bad_request", words),
+        JSON.stringify(fields).slice(0, 80),
+      );
     }
     await assert.rejects(w.run({ cmd: "input", session: "nonsense", text: "a" }), refused("bad_request", /^session: /));
     await assert.rejects(w.run({ cmd: "sessions.fly" }), refused("bad_request", /^cmd: expected one of/));
@@ -223,7 +242,10 @@ describe("input", () => {
     await assert.rejects(w.run({ cmd: "input", session: session.id, keys: ["Up"] }), refused("conflict", /stopped/));
     await w.run({ cmd: "input", session: session.id, text: "later" });
     const listed = await w.run({ cmd: "queue.list", session: session.id });
-    assert.deepEqual((listed["inputs"] as Fields[]).map((each) => each["text"]), ["later"]);
+    assert.deepEqual(
+      (listed["inputs"] as Fields[]).map((each) => each["text"]),
+      ["later"],
+    );
     await w.run({ cmd: "sessions.resume", session: session.id });
     await until(() => w.engine.prompts(session.id).includes("later"), "typed after the resume");
   });
@@ -236,7 +258,8 @@ describe("the queue", () => {
     w.engine.agent(session).tell(working);
     const one = await w.run({ cmd: "input", session, text: "one", id: "1" });
     const two = await w.run({ cmd: "input", session, text: "two" });
-    const list = async () => ((await w.run({ cmd: "queue.list", session }))["inputs"] as Fields[]).map(({ text, id, by }) => [text, id, by]);
+    const list = async () =>
+      ((await w.run({ cmd: "queue.list", session }))["inputs"] as Fields[]).map(({ text, id, by }) => [text, id, by]);
     assert.deepEqual(await list(), [
       ["one", "1", "master"],
       ["two", undefined, "master"],
@@ -274,7 +297,10 @@ describe("send", () => {
     const sending = w.run({ cmd: "send", session, text: "mine" });
     await until(() => w.inner.get(session).queue.size === 1, "accepted");
     agent.finish();
-    await until(() => framesOf(w.inner.get(session)).some((frame) => frame.type === "text.delta" && frame.text === "heard: mine"), "begun");
+    await until(
+      () => framesOf(w.inner.get(session)).some((frame) => frame.type === "text.delta" && frame.text === "heard: mine"),
+      "begun",
+    );
     agent.tell(
       { type: "text.delta", text: "a", message: "m1" },
       { type: "text.delta", text: "b", message: "m1" },
@@ -331,7 +357,10 @@ describe("send", () => {
     await using w = await open();
     w.engine.behaviour = () => "refuse";
     const { id: session } = await w.inner.create();
-    assert.match(String((await w.run({ cmd: "send", session, text: "x" }))["reason"]), /^input failed: the prompt was not taken/);
+    assert.match(
+      String((await w.run({ cmd: "send", session, text: "x" }))["reason"]),
+      /^input failed: the prompt was not taken/,
+    );
   });
 
   test("of a token that is revoked stops waiting", async () => {
@@ -365,7 +394,10 @@ describe("frames", () => {
     }
     assert.deepEqual(got, all);
     const texts = await w.run({ cmd: "frames", session, types: ["text.delta"] });
-    assert.deepEqual((texts["frames"] as Frame[]).map(({ type }) => type), ["text.delta"]);
+    assert.deepEqual(
+      (texts["frames"] as Frame[]).map(({ type }) => type),
+      ["text.delta"],
+    );
     const ahead = await w.run({ cmd: "frames", session, from: all.length + 100 });
     assert.deepEqual([ahead["verdict"], ahead["from"]], ["ahead", all.length + 1]);
     await assert.rejects(w.run({ cmd: "frames", session, types: ["nope"] }), refused("bad_request", /^types\.0/));
@@ -377,7 +409,8 @@ describe("interrupt and resize", () => {
     await using w = await open();
     const { id: session } = await w.inner.create();
     const agent = w.engine.agent(session);
-    const interrupt = () => w.world.control.run(w.world.master, { cmd: "interrupt", session }, new AbortController().signal);
+    const interrupt = () =>
+      w.world.control.run(w.world.master, { cmd: "interrupt", session }, new AbortController().signal);
     assert.deepEqual(await interrupt(), { body: { state: "idle" } });
     agent.begin("long");
     agent.obeys = false;

@@ -43,7 +43,10 @@ export class ControlWorld implements AsyncDisposable {
   }
 
   /** A device with these scopes, and what it may reach. */
-  device(scopes: readonly Scope[] = SCOPES, more: { sessions?: readonly SessionId[]; expires_at?: number } = {}): Principal {
+  device(
+    scopes: readonly Scope[] = SCOPES,
+    more: { sessions?: readonly SessionId[]; expires_at?: number } = {},
+  ): Principal {
     const { sessions, expires_at } = more;
     const { token } = this.#tokens.issue(Tokens.newId(), {
       label: "device",

@@ -83,7 +83,10 @@ export class TestBox implements AsyncDisposable {
     });
     this.#child = child;
     const listening = new Promise<void>((done, fail) => {
-      const timer = setTimeout(() => fail(new Error(`the daemon did not listen:\n${this.printed.join("\n")}`)), START_DEADLINE_MS);
+      const timer = setTimeout(
+        () => fail(new Error(`the daemon did not listen:\n${this.printed.join("\n")}`)),
+        START_DEADLINE_MS,
+      );
       child.once("exit", (code) => fail(new Error(`the daemon ended with ${code}:\n${this.printed.join("\n")}`)));
       for (const stream of [child.stdout, child.stderr]) {
         createInterface({ input: stream as NonNullable<typeof stream> }).on("line", (line) => {
@@ -110,7 +113,12 @@ export class TestBox implements AsyncDisposable {
   }
 
   /** One REST call; the parsed body with its status. */
-  async call(method: string, path: string, body?: unknown, token = MASTER): Promise<{ status: number; body: Record<string, unknown> }> {
+  async call(
+    method: string,
+    path: string,
+    body?: unknown,
+    token = MASTER,
+  ): Promise<{ status: number; body: Record<string, unknown> }> {
     const response = await fetch(this.url + path, {
       method,
       headers: { authorization: `Bearer ${token}`, ...(body !== undefined && { "content-type": "application/json" }) },

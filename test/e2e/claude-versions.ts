@@ -34,13 +34,13 @@ export async function claudeCommand(version: string): Promise<string[]> {
   return version === JS_VERSION ? [process.execPath, file] : [file];
 }
 
-/** Why this version cannot be run here, or undefined. Where CIB_E2E=all nothing may be left out, and the reason is thrown. */
+/** Why this version cannot be run here, or undefined. Where CIB_REQUIRE_ALL=1 nothing may be left out, and the reason is thrown. */
 export async function offlineReason(version: string): Promise<string | undefined> {
   try {
     await claudeCommand(version);
     return undefined;
   } catch (fault) {
-    if (process.env["CIB_E2E"] === "all") throw fault;
+    if (process.env["CIB_REQUIRE_ALL"] === "1") throw fault;
     return `Claude Code ${version} is not installed and could not be: ${fault instanceof Error ? fault.message.split("\n")[0] : String(fault)}`;
   }
 }

@@ -98,7 +98,10 @@ class Writer {
   async #one(n: number): Promise<void> {
     for (;;) {
       try {
-        const { status, body } = await this.#box.call("POST", `/api/sessions/${this.#session}/input`, { text: `say w${n}`, id: `id-${n}` });
+        const { status, body } = await this.#box.call("POST", `/api/sessions/${this.#session}/input`, {
+          text: `say w${n}`,
+          id: `id-${n}`,
+        });
         if (status === 200) {
           this.acknowledged.push(n);
           this.#pulse.beat();
@@ -172,10 +175,16 @@ async function allFrames({ box, session }: World): Promise<Frame[]> {
 
 /** Lets everything that was accepted be delivered, then asks the model one last time: its request holds the whole conversation. */
 async function conclude(w: World): Promise<{ prompts: string; frames: Frame[] }> {
-  const { status, body } = await w.box.call("POST", `/api/sessions/${w.session}/send`, { text: "say done", timeout_ms: 120_000 });
+  const { status, body } = await w.box.call("POST", `/api/sessions/${w.session}/send`, {
+    text: "say done",
+    timeout_ms: 120_000,
+  });
   assert.equal(status, 200, JSON.stringify(body));
   const messages = w.model.requests.at(-1)?.messages ?? [];
-  const prompts = messages.filter(({ role }) => role === "user").map(({ content }) => JSON.stringify(content)).join("\n");
+  const prompts = messages
+    .filter(({ role }) => role === "user")
+    .map(({ content }) => JSON.stringify(content))
+    .join("\n");
   const frames = await allFrames(w);
   const last = frames.at(-1)?.seq ?? 0;
   await w.pulse.until(() => w.watchers.every((watcher) => watcher.next > last), 20_000);
@@ -187,10 +196,12 @@ function times(text: string, word: string): number {
 }
 
 function checkInputs(w: World, prompts: string, frames: readonly Frame[]): void {
-  const told = (n: number, state: string) => frames.filter((frame) => frame.type === "input" && frame.id === `id-${n}` && frame.state === state).length;
+  const told = (n: number, state: string) =>
+    frames.filter((frame) => frame.type === "input" && frame.id === `id-${n}` && frame.state === state).length;
   for (let n = 1; n <= w.writer.sent; n++) {
     const count = times(prompts, `w${n}`);
-    if (w.writer.acknowledged.includes(n)) assert.equal(count, 1, `input ${n} was acknowledged and reached the model ${count} times`);
+    if (w.writer.acknowledged.includes(n))
+      assert.equal(count, 1, `input ${n} was acknowledged and reached the model ${count} times`);
     else assert.ok(count <= 1, `input ${n} was never acknowledged and reached the model ${count} times`);
     assert.equal(told(n, "accepted"), told(n, "delivered"), `input ${n}: accepted and delivered frames`);
     assert.ok(told(n, "accepted") <= 1, `input ${n}: accepted ${told(n, "accepted")} times`);
@@ -198,15 +209,24 @@ function checkInputs(w: World, prompts: string, frames: readonly Frame[]): void 
 }
 
 function checkWatchers(w: World, frames: readonly Frame[]): void {
-  assert.deepEqual(frames.map(({ seq }) => seq), frames.map((_, i) => i + 1), "the log has a hole or a repeat");
+  assert.deepEqual(
+    frames.map(({ seq }) => seq),
+    frames.map((_, i) => i + 1),
+    "the log has a hole or a repeat",
+  );
   for (const watcher of w.watchers) {
     assert.deepEqual(watcher.faults, []);
     const common = watcher.frames.slice(0, frames.length);
-    assert.deepEqual(common.map(({ seq, type }) => `${seq} ${type}`), frames.map(({ seq, type }) => `${seq} ${type}`));
+    assert.deepEqual(
+      common.map(({ seq, type }) => `${seq} ${type}`),
+      frames.map(({ seq, type }) => `${seq} ${type}`),
+    );
   }
 }
 
-test(`kill -9 at ${KILLS} points loses and doubles no acknowledged input and no frame`, { timeout: 900_000 }, async (t) => {
+test(`kill -9 at ${KILLS} points loses and doubles no acknowledged input and no frame`, {
+  timeout: 900_000,
+}, async (t) => {
   const random = randomness(SEED);
   await using w = await world();
   const writing = w.writer.run(() => w.writer.acknowledged.length - w.delivered() < 4);
@@ -224,10 +244,14 @@ test(`kill -9 at ${KILLS} points loses and doubles no acknowledged input and no 
   checkWatchers(w, frames);
   checkInputs(w, prompts, frames);
   assert.ok(w.watchers.every(({ verdicts }) => verdicts.every(({ verdict }) => verdict === "ok")));
-  t.diagnostic(`${w.writer.acknowledged.length} inputs acknowledged, ${frames.length} frames, ${w.model.requests.length} model calls`);
+  t.diagnostic(
+    `${w.writer.acknowledged.length} inputs acknowledged, ${frames.length} frames, ${w.model.requests.length} model calls`,
+  );
 });
 
-test(`a log cut short as by a power loss is told as ahead, and every client recovers (${CUTS} cuts)`, { timeout: 600_000 }, async (t) => {
+test(`a log cut short as by a power loss is told as ahead, and every client recovers (${CUTS} cuts)`, {
+  timeout: 600_000,
+}, async (t) => {
   const random = randomness(SEED + 1);
   await using w = await world();
   const writing = w.writer.run(() => w.writer.acknowledged.length - w.delivered() < 4);
@@ -246,7 +270,10 @@ test(`a log cut short as by a power loss is told as ahead, and every client reco
   checkWatchers(w, frames);
   checkInputs(w, prompts, frames);
   const ahead = w.watchers.map(({ verdicts }) => verdicts.filter(({ verdict }) => verdict === "ahead").length);
-  assert.ok(ahead.every((count) => count >= 1), `${cuts} cuts, ahead told ${ahead.join(" and ")} times`);
+  assert.ok(
+    ahead.every((count) => count >= 1),
+    `${cuts} cuts, ahead told ${ahead.join(" and ")} times`,
+  );
   t.diagnostic(`${cuts} cuts, ahead told ${ahead.join(" and ")} times, ${frames.length} frames`);
 });
 

@@ -14,19 +14,30 @@ const UID = 10_001;
 const SECRET = "sk-ant-dummy-of-the-other-mode-0000000000000";
 
 /** Runs one shell command in a session and returns what it printed. */
-async function inside(folder: string, env: Readonly<Record<string, string>>, command: (box: TestBox) => string): Promise<{ out: string; health: Record<string, unknown>; folder: string }> {
+async function inside(
+  folder: string,
+  env: Readonly<Record<string, string>>,
+  command: (box: TestBox) => string,
+): Promise<{ out: string; health: Record<string, unknown>; folder: string }> {
   let box: TestBox | undefined;
   await using model = await startModel(({ last }) =>
     last.includes("look around") && box !== undefined
       ? { blocks: [{ tool: "Bash", input: { command: command(box), description: "look around" } }] }
       : { blocks: [{ text: "Seen.\n" }] },
   );
-  await using running = await TestBox.start({ model: model.url, folder, env: { CLAUDE_CODE_OAUTH_TOKEN: SECRET, CIB_CANARY: "canary-of-the-daemon", ...env } });
+  await using running = await TestBox.start({
+    model: model.url,
+    folder,
+    env: { CLAUDE_CODE_OAUTH_TOKEN: SECRET, CIB_CANARY: "canary-of-the-daemon", ...env },
+  });
   box = running;
   const { body: health } = await running.call("GET", "/api/health");
   const { body } = await running.call("POST", "/api/sessions", { auth: { mode: "api_key" }, env: { MINE: "yes" } });
   const path = `/api/sessions/${String(body["session"])}`;
-  const { status, body: reply } = await running.call("POST", `${path}/send`, { text: "look around", timeout_ms: 60_000 });
+  const { status, body: reply } = await running.call("POST", `${path}/send`, {
+    text: "look around",
+    timeout_ms: 60_000,
+  });
   assert.equal(status, 200, JSON.stringify(reply));
   const page = await running.call("GET", `${path}/frames?types=tool.use.result,error`);
   const results = (page.body["frames"] as Frame[]).filter((frame) => frame.type === "tool.use.result");
@@ -77,7 +88,11 @@ test("a session under its own uid reads nothing of the daemon's", needsRoot(), a
 test("without an own uid the box says isolation none, and environment and arguments are clean all the same", async () => {
   const folder = scratch(undefined);
   try {
-    const { out, health } = await inside(folder, {}, (box) => `cat /proc/self/environ /proc/$PPID/environ /proc/$PPID/cmdline | tr '\\0' '\\n'; ls ${box.data}`);
+    const { out, health } = await inside(
+      folder,
+      {},
+      (box) => `cat /proc/self/environ /proc/$PPID/environ /proc/$PPID/cmdline | tr '\\0' '\\n'; ls ${box.data}`,
+    );
     assert.equal(health["isolation"], "none");
     assert.match(out, /ledger\.jsonl/); // honest: here the data folder is within reach
     checkClean(out);
@@ -88,7 +103,8 @@ test("without an own uid the box says isolation none, and environment and argume
 
 function checkClean(out: string): void {
   assert.match(out, /MINE=yes/);
-  for (const secret of [MASTER, SECRET, "canary-of-the-daemon", "CIB_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"]) assert.equal(out.includes(secret), false, secret);
+  for (const secret of [MASTER, SECRET, "canary-of-the-daemon", "CIB_AUTH_TOKEN", "CLAUDE_CODE_OAUTH_TOKEN"])
+    assert.equal(out.includes(secret), false, secret);
   // The session's own key is in its environment, where Claude needs it, and never among arguments or settings.
   assert.equal(/--settings[^"]*\{/.test(out), false);
 }

@@ -5,21 +5,24 @@ import { test } from "node:test";
 import { type Model, type ModelRequest, startModel, type Turn } from "../../src/demo/model.ts";
 import type { Frame } from "../../src/frame/frame.ts";
 import { MASTER, TestBox } from "./box.ts";
+import { claudeCommand, JS_VERSION, offlineReason, PINNED } from "./claude-versions.ts";
 
 type Json = Record<string, unknown>;
 
 function script({ last }: ModelRequest): Turn {
   const run = /^run (.+)$/m.exec(last)?.[1];
-  if (run !== undefined) return { blocks: [{ text: "I look.\n" }, { tool: "Bash", input: { command: run, description: "looks" } }] };
-  if (last.includes("slowly")) return { blocks: [{ text: Array.from({ length: 600 }, (_, i) => `line ${i}\n`), everyMs: 50 }] };
+  if (run !== undefined)
+    return { blocks: [{ text: "I look.\n" }, { tool: "Bash", input: { command: run, description: "looks" } }] };
+  if (last.includes("slowly"))
+    return { blocks: [{ text: Array.from({ length: 600 }, (_, i) => `line ${i}\n`), everyMs: 50 }] };
   // Claude adds reminders of its own around a prompt.
   const said = /say (\w+)/.exec(last)?.[1] ?? "nothing";
   return { blocks: [{ text: `You said: ${said}\nBye.` }], usage: { input: 7, output: 5 } };
 }
 
-async function world(): Promise<{ model: Model; box: TestBox } & AsyncDisposable> {
+async function world(claude?: readonly string[]): Promise<{ model: Model; box: TestBox } & AsyncDisposable> {
   const model = await startModel(script);
-  const box = await TestBox.start({ model: model.url });
+  const box = await TestBox.start({ model: model.url, ...(claude && { claude }) });
   return {
     model,
     box,
@@ -37,7 +40,12 @@ async function create(box: TestBox, more: Json = {}): Promise<string> {
 }
 
 /** Reads server-sent events until `enough`, like curl would. */
-async function follow(box: TestBox, session: string, from: number, enough: (frames: readonly Frame[]) => boolean): Promise<{ frames: Frame[]; verdict: Json }> {
+async function follow(
+  box: TestBox,
+  session: string,
+  from: number,
+  enough: (frames: readonly Frame[]) => boolean,
+): Promise<{ frames: Frame[]; verdict: Json }> {
   const response = await fetch(`${box.url}/api/sessions/${session}/events?from=${from}`, {
     headers: { authorization: `Bearer ${MASTER}` },
     signal: AbortSignal.timeout(60_000),
@@ -63,7 +71,8 @@ async function follow(box: TestBox, session: string, from: number, enough: (fram
 }
 
 const stopped = (frames: readonly Frame[]): boolean => frames.some((frame) => frame.type === "stop");
-const textOf = (frames: readonly Frame[]): string => frames.flatMap((frame) => (frame.type === "text.delta" ? [frame.text] : [])).join("");
+const textOf = (frames: readonly Frame[]): string =>
+  frames.flatMap((frame) => (frame.type === "text.delta" ? [frame.text] : [])).join("");
 
 test("a prompt becomes typed frames, numbered from one without a hole", async () => {
   await using w = await world();
@@ -73,7 +82,10 @@ test("a prompt becomes typed frames, numbered from one without a hole", async ()
   assert.equal(sent.body["state"], "accepted");
   const { frames, verdict } = await follow(w.box, session, 1, stopped);
   assert.equal(verdict["verdict"], "ok");
-  assert.deepEqual(frames.map((frame) => frame.seq), frames.map((_, i) => i + 1));
+  assert.deepEqual(
+    frames.map((frame) => frame.seq),
+    frames.map((_, i) => i + 1),
+  );
   assert.equal(textOf(frames), "You said: hello\nBye.");
   const states = frames.flatMap((frame) => (frame.type === "input" ? [frame.state] : []));
   assert.deepEqual(states, ["accepted", "delivered"]);
@@ -88,30 +100,40 @@ test("a prompt becomes typed frames, numbered from one without a hole", async ()
   assert.equal(other.status, 409);
 });
 
-test("after kill -9 the same session goes on at the frame where the reader stopped", async () => {
-  await using w = await world();
-  const session = await create(w.box);
-  await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say first", id: "1" });
-  const before = await follow(w.box, session, 1, stopped);
-  await w.box.end("SIGKILL");
-  await w.box.start();
-  const next = (before.frames.at(-1)?.seq ?? 0) + 1;
-  const again = await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say first", id: "1" });
-  assert.equal(again.body["duplicate"], true);
-  await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say second", id: "2" });
-  const after = await follow(w.box, session, next, (frames) => textOf(frames).includes("second") && stopped(frames));
-  assert.equal(after.verdict["verdict"], "ok");
-  assert.deepEqual(after.frames.map((frame) => frame.seq), after.frames.map((_, i) => next + i));
-  assert.equal(textOf(after.frames), "You said: second\nBye.");
-  const prompts = JSON.stringify(w.model.requests.at(-1)?.messages);
-  assert.equal(prompts.split("say first").length - 1, 1);
-  assert.equal(prompts.split("say second").length - 1, 1);
-});
+for (const version of [PINNED, JS_VERSION]) {
+  const skip = (await offlineReason(version)) ?? false;
+  test(`after kill -9 the same session goes on at the frame where the reader stopped (${version})`, {
+    skip,
+  }, async () => {
+    await using w = await world(await claudeCommand(version));
+    const session = await create(w.box);
+    await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say first", id: "1" });
+    const before = await follow(w.box, session, 1, stopped);
+    await w.box.end("SIGKILL");
+    await w.box.start();
+    const next = (before.frames.at(-1)?.seq ?? 0) + 1;
+    const again = await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say first", id: "1" });
+    assert.equal(again.body["duplicate"], true);
+    await w.box.call("POST", `/api/sessions/${session}/input`, { text: "say second", id: "2" });
+    const after = await follow(w.box, session, next, (frames) => textOf(frames).includes("second") && stopped(frames));
+    assert.equal(after.verdict["verdict"], "ok");
+    assert.deepEqual(
+      after.frames.map((frame) => frame.seq),
+      after.frames.map((_, i) => next + i),
+    );
+    assert.equal(textOf(after.frames), "You said: second\nBye.");
+    const prompts = JSON.stringify(w.model.requests.at(-1)?.messages);
+    assert.equal(prompts.split("say first").length - 1, 1);
+    assert.equal(prompts.split("say second").length - 1, 1);
+  });
+}
 
 test("a session that was never spoken to survives a restart, too", async () => {
   await using w = await world();
   const session = await create(w.box);
-  await follow(w.box, session, 1, (frames) => frames.some((frame) => frame.type === "status" && frame.state === "idle"));
+  await follow(w.box, session, 1, (frames) =>
+    frames.some((frame) => frame.type === "status" && frame.state === "idle"),
+  );
   await w.box.end("SIGKILL");
   await w.box.start();
   const { status, body } = await w.box.call("POST", `/api/sessions/${session}/send`, { text: "say hello" });
@@ -124,7 +146,10 @@ test("send waits for the end of the turn and brings the text", async () => {
   const session = await create(w.box);
   const { status, body } = await w.box.call("POST", `/api/sessions/${session}/send`, { text: "say ping" });
   assert.equal(status, 200, JSON.stringify(body));
-  assert.equal((body["messages"] as { text: string }[]).map((message) => message.text).join(""), "You said: ping\nBye.");
+  assert.equal(
+    (body["messages"] as { text: string }[]).map((message) => message.text).join(""),
+    "You said: ping\nBye.",
+  );
 });
 
 test("a tool that is running when the session is stopped leaves no process", async () => {
@@ -135,7 +160,9 @@ test("a tool that is running when the session is stopped leaves no process", asy
   const { status } = await w.box.call("DELETE", `/api/sessions/${session}`);
   assert.equal(status, 200);
   assert.deepEqual(commandLines("98765"), []);
-  const { frames } = await follow(w.box, session, 1, (all) => all.some((frame) => frame.type === "status" && frame.state === "stopped"));
+  const { frames } = await follow(w.box, session, 1, (all) =>
+    all.some((frame) => frame.type === "status" && frame.state === "stopped"),
+  );
   const started = frames.filter((frame) => frame.type === "tool.use.start").length;
   assert.equal(frames.filter((frame) => frame.type === "tool.use.result").length, started);
   assert.equal(frames.at(-1)?.type, "status");
@@ -149,8 +176,12 @@ test("after kill -9 of the daemon the next one ends what is left of its sessions
   await w.box.end("SIGKILL");
   await w.box.start();
   assert.deepEqual(commandLines("876543"), []);
-  const { frames } = await follow(w.box, session, 1, (all) => all.some((frame) => frame.type === "stop" && frame.reason === "daemon_restart"));
-  const open = frames.filter((frame) => frame.type === "tool.use.start").length - frames.filter((frame) => frame.type === "tool.use.result").length;
+  const { frames } = await follow(w.box, session, 1, (all) =>
+    all.some((frame) => frame.type === "stop" && frame.reason === "daemon_restart"),
+  );
+  const open =
+    frames.filter((frame) => frame.type === "tool.use.start").length -
+    frames.filter((frame) => frame.type === "tool.use.result").length;
   assert.equal(open, 0);
 });
 

@@ -71,18 +71,27 @@ export class Watcher implements Disposable {
   }
 
   #message(message: unknown): void {
-    const get = (key: string): unknown => (message instanceof Map ? message.get(key) : (message as Record<string, unknown>)[key]);
+    const get = (key: string): unknown =>
+      message instanceof Map ? message.get(key) : (message as Record<string, unknown>)[key];
     if (Array.isArray(message)) {
       const [type, seq, ts, session, data] = message as [number, number, number, Uint8Array, Map<number, unknown>];
       assert.equal(Buffer.from(session).toString("hex"), this.#session.replaceAll("-", ""));
-      return this.#frame(seq, NAMES.get(type) as FrameTypeName, `${ts} ${data.size}`);
+      this.#frame(seq, NAMES.get(type) as FrameTypeName, `${ts} ${data.size}`);
+      return;
     }
     if (typeof get("seq") === "number" && typeof get("type") === "string") {
-      const { seq, type, ts, session, ...fields } = message as { seq: number; type: FrameTypeName; ts: number; session: string };
+      const { seq, type, ts, session, ...fields } = message as {
+        seq: number;
+        type: FrameTypeName;
+        ts: number;
+        session: string;
+      };
       assert.equal(session, this.#session);
-      return this.#frame(seq, type, `${ts} ${Object.keys(fields).length}`);
+      this.#frame(seq, type, `${ts} ${Object.keys(fields).length}`);
+      return;
     }
-    if (get("verdict") !== undefined) this.#verdict({ verdict: get("verdict"), epoch: get("epoch"), from: get("from"), last: get("last") } as Verdict);
+    if (get("verdict") !== undefined)
+      this.#verdict({ verdict: get("verdict"), epoch: get("epoch"), from: get("from"), last: get("last") } as Verdict);
     else if (get("bye") === undefined) this.faults.push(`unexpected: ${JSON.stringify(message)}`);
   }
 

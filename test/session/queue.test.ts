@@ -17,7 +17,15 @@ const OFF = { restore: "off" } as const;
 const working: FrameBody = { type: "status", state: "working", elapsed_ms: 0 };
 const idle: FrameBody = { type: "status", state: "idle", elapsed_ms: 0 };
 const waiting: FrameBody = { type: "status", state: "waiting_for_input", elapsed_ms: 0 };
-const question: FrameBody = { type: "ask.question", id: "t/1", of: 1, kind: "question", prompt: "?", options: [], multiSelect: false };
+const question: FrameBody = {
+  type: "ask.question",
+  id: "t/1",
+  of: 1,
+  kind: "question",
+  prompt: "?",
+  options: [],
+  multiSelect: false,
+};
 const answer: FrameBody = { type: "ask.answer", id: "t/1", answer: "yes", by: "terminal" };
 
 const accept = (session: Session, text: string) => session.queue.accept({ who: "master", text });
@@ -41,7 +49,10 @@ describe("delivery", () => {
     for (const [i, text] of ["one", "two", "three"].entries()) {
       await until(() => story(session).includes(`heard: ${text}`), text);
       assert.equal(w.engine.prompts(session.id).length, i + 1);
-      assert.deepEqual(session.queue.list().map((each) => each.text), ["one", "two", "three"].slice(i + 1));
+      assert.deepEqual(
+        session.queue.list().map((each) => each.text),
+        ["one", "two", "three"].slice(i + 1),
+      );
       agent.finish();
     }
     await session.log.sync();
@@ -112,7 +123,12 @@ describe("limits", () => {
     await using w = await World.open();
     const session = await w.create();
     w.engine.agent(session.id).tell(working);
-    const tries = Array.from({ length: MAX_QUEUED + 5 }, (_, i) => accept(session, `text ${i}`).then(() => "ok", (thrown: unknown) => asCibError(thrown).code));
+    const tries = Array.from({ length: MAX_QUEUED + 5 }, (_, i) =>
+      accept(session, `text ${i}`).then(
+        () => "ok",
+        (thrown: unknown) => asCibError(thrown).code,
+      ),
+    );
     const answers = await Promise.all(tries);
     assert.deepEqual(answers.slice(MAX_QUEUED), Array(5).fill("queue_full"));
     assert.deepEqual(new Set(answers.slice(0, MAX_QUEUED)), new Set(["ok"]));
@@ -226,7 +242,15 @@ describe("after a kill of the daemon", () => {
     const session = await w.create();
     await w.stop();
     const ledger = await Ledger.open({ file: join(w.data, "ledger.jsonl"), now: () => w.now });
-    await ledger.accept({ who: "phone", id: "x", digest: "d", input: "i1", session: session.id, text: "kept", after: session.log.numbered });
+    await ledger.accept({
+      who: "phone",
+      id: "x",
+      digest: "d",
+      input: "i1",
+      session: session.id,
+      text: "kept",
+      after: session.log.numbered,
+    });
     await ledger.close();
     for (const _ of [1, 2]) {
       await w.start();
@@ -340,7 +364,8 @@ describe("a disk that refuses", () => {
 
   test("a text that could not be written is not accepted", async () => {
     const { disk, queue, typed } = await alone();
-    disk.fault = (operation, path) => (operation === "write" && path.endsWith("ledger.jsonl") ? { code: "ENOSPC" } : undefined);
+    disk.fault = (operation, path) =>
+      operation === "write" && path.endsWith("ledger.jsonl") ? { code: "ENOSPC" } : undefined;
     await assert.rejects(queue.accept({ who: "master", text: "a" }), refused("disk_full"));
     disk.fault = () => undefined;
     await queue.accept({ who: "master", text: "b" });
@@ -378,7 +403,10 @@ describe("a disk that refuses", () => {
     rmdirSync(blocked);
     w.faults.length = 0;
     w.engine.agent(session.id).tell({ type: "meta", title: "again" });
-    await until(() => readFileSync(w.file(session.id, "meta.json"), "utf8").includes('"title":"again"'), "written again");
+    await until(
+      () => readFileSync(w.file(session.id, "meta.json"), "utf8").includes('"title":"again"'),
+      "written again",
+    );
     assert.deepEqual(w.faults, []);
   });
 });

@@ -23,7 +23,7 @@ export class ScriptedEngine implements Engine {
   ready: () => Promise<void> = () => Promise.resolve();
 
   async start(spec: AgentSpec, events: AgentEvents): Promise<Agent> {
-    this.starts.push(spec);
+    this.starts.push(structuredClone(spec)); // as it was: what was seen goes on growing
     if (this.refusesStart !== undefined) throw this.refusesStart;
     const transcript = this.transcripts.get(spec.session) ?? [];
     this.transcripts.set(spec.session, transcript);
@@ -176,7 +176,8 @@ export class ScriptedAgent implements Agent {
   }
 
   async interrupt(): Promise<boolean> {
-    if (this.obeys) this.tell({ type: "stop", reason: "interrupted" }, { type: "status", state: "idle", elapsed_ms: 1 });
+    if (this.obeys)
+      this.tell({ type: "stop", reason: "interrupted" }, { type: "status", state: "idle", elapsed_ms: 1 });
     return this.obeys;
   }
 

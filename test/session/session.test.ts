@@ -10,7 +10,15 @@ import { framesOf, refused, story, until, World } from "./world.ts";
 
 const STOP = { wanted: false, reason: "stopped" } as const;
 const tool: FrameBody = { type: "tool.use.start", id: "t1", tool: "Bash", input: { command: "sleep" } };
-const question: FrameBody = { type: "ask.question", id: "t1/1", of: 1, kind: "permission", prompt: "?", options: [], multiSelect: false };
+const question: FrameBody = {
+  type: "ask.question",
+  id: "t1/1",
+  of: 1,
+  kind: "permission",
+  prompt: "?",
+  options: [],
+  multiSelect: false,
+};
 
 /** Everything written, then the frames that follow the first idle. */
 async function since(session: Session): Promise<Frame[]> {
@@ -19,7 +27,8 @@ async function since(session: Session): Promise<Frame[]> {
   return frames.slice(frames.findIndex((frame) => frame.type === "status") + 1);
 }
 
-const meta = (w: World, session: Session): Record<string, unknown> => JSON.parse(readFileSync(w.file(session.id, "meta.json"), "utf8"));
+const meta = (w: World, session: Session): Record<string, unknown> =>
+  JSON.parse(readFileSync(w.file(session.id, "meta.json"), "utf8"));
 const wanted = async (w: World, session: Session, value: boolean): Promise<void> =>
   until(() => meta(w, session)["wanted"] === value, `wanted: ${value} in meta.json`);
 
@@ -32,15 +41,18 @@ describe("the end of Claude", () => {
     agent.tell(tool, question);
     w.now += 250;
     agent.die({ code: 1, signal: undefined, words: "out of memory" });
-    assert.deepEqual((await since(session)).slice(2).map(({ ts: _ts, seq: _seq, session: _session, ...body }) => body), [
-      { type: "tool.use.start", id: "t1", tool: "Bash", input: { command: "sleep" } },
-      question,
-      { type: "tool.use.result", id: "t1", tool: "Bash", output: null, error: "crashed", duration_ms: 250 },
-      { type: "ask.answer", id: "t1/1", answer: null, by: "lost" },
-      { type: "stop", reason: "crashed" },
-      { type: "error", code: "claude_failed", message: "out of memory" },
-      { type: "status", state: "stopped", elapsed_ms: 250 },
-    ]);
+    assert.deepEqual(
+      (await since(session)).slice(2).map(({ ts: _ts, seq: _seq, session: _session, ...body }) => body),
+      [
+        { type: "tool.use.start", id: "t1", tool: "Bash", input: { command: "sleep" } },
+        question,
+        { type: "tool.use.result", id: "t1", tool: "Bash", output: null, error: "crashed", duration_ms: 250 },
+        { type: "ask.answer", id: "t1/1", answer: null, by: "lost" },
+        { type: "stop", reason: "crashed" },
+        { type: "error", code: "claude_failed", message: "out of memory" },
+        { type: "status", state: "stopped", elapsed_ms: 250 },
+      ],
+    );
     assert.equal(session.running, false);
     await wanted(w, session, false);
     await w.crash();
@@ -99,7 +111,14 @@ describe("the end of Claude", () => {
     await w.start();
     await until(() => w.get(session.id).state === "idle", "resumed");
     await w.get(session.id).log.sync();
-    assert.deepEqual(story(w.get(session.id)), ["idle", "working", "heard: work", "stop daemon_stop", "stopped", "idle"]);
+    assert.deepEqual(story(w.get(session.id)), [
+      "idle",
+      "working",
+      "heard: work",
+      "stop daemon_stop",
+      "stopped",
+      "idle",
+    ]);
     assert.equal(w.get(session.id).log.epoch, 1);
     assert.equal(w.engine.starts.at(-1)?.start, "resume");
   });
@@ -118,9 +137,15 @@ describe("a start", () => {
   test("that never gets ready tells why and ends the session", async () => {
     await using w = await World.open();
     w.engine.ready = () => Promise.reject(new CibError("claude_failed", "asks for a login"));
-    const session = await w.sessions.create({ id: crypto.randomUUID() as Session["id"], by: "master", auth: "subscription", bypass: true });
+    const session = await w.sessions.create({
+      id: crypto.randomUUID() as Session["id"],
+      by: "master",
+      auth: "subscription",
+      bypass: true,
+    });
     await until(() => !session.running && session.state === "stopped", "given up");
-    const frames = await (session.log.sync(), session.log.sync().then(() => framesOf(session)));
+    await session.log.sync();
+    const frames = framesOf(session);
     const error = frames.find((frame) => frame.type === "error");
     assert.deepEqual([error?.code, error?.message], ["claude_failed", "asks for a login"]);
     assert.ok(frames.some((frame) => frame.type === "stop" && frame.reason === "failed"));
@@ -134,13 +159,21 @@ describe("a start", () => {
       new Promise((_, reject) => {
         lost = reject;
       });
-    const session = await w.sessions.create({ id: crypto.randomUUID() as Session["id"], by: "master", auth: "subscription", bypass: true });
+    const session = await w.sessions.create({
+      id: crypto.randomUUID() as Session["id"],
+      by: "master",
+      auth: "subscription",
+      bypass: true,
+    });
     assert.equal(session.state, "working", "it is on its way");
     w.engine.agent(session.id).die({ code: 3, signal: undefined, words: "no" });
     lost(new CibError("claude_failed", "ended while starting"));
     await until(() => session.state === "stopped", "stopped");
     await session.log.sync();
-    assert.deepEqual(framesOf(session).flatMap((frame) => (frame.type === "error" ? [frame.message] : [])), ["no"]);
+    assert.deepEqual(
+      framesOf(session).flatMap((frame) => (frame.type === "error" ? [frame.message] : [])),
+      ["no"],
+    );
     assert.deepEqual(story(session), ["stop crashed", "stopped"]);
   });
 
@@ -174,30 +207,48 @@ describe("what a session knows", () => {
     const session = await w.create();
     for (const text of ["a", "b"]) {
       await session.queue.accept({ who: "master", text });
-      await until(() => session.queue.size === 0 && session.state === "idle" && story(session).includes(`heard: ${text}`), text);
+      await until(
+        () => session.queue.size === 0 && session.state === "idle" && story(session).includes(`heard: ${text}`),
+        text,
+      );
     }
     const conversation = crypto.randomUUID();
-    w.engine.agent(session.id).tell(
-      { type: "meta", model: "claude-real", title: "lamp", claude_session: conversation },
-      { type: "usage", input: 1, output: 0, cache_read: 0, cache_write: 0, cost_usd: 0.5 },
-      { type: "stop", reason: "end_turn" },
-    );
+    w.engine
+      .agent(session.id)
+      .tell(
+        { type: "meta", model: "claude-real", title: "lamp", claude_session: conversation },
+        { type: "usage", input: 1, output: 0, cache_read: 0, cache_write: 0, cost_usd: 0.5 },
+        { type: "stop", reason: "end_turn" },
+      );
     const usage = { input: 7, output: 4, cache_read: 2, cache_write: 0, turns: 3, cost_usd: 0.5 };
-    const told = ({ title, model, version, usage: sum }: Record<string, unknown>) => ({ title, model, version, usage: sum });
+    const told = ({ title, model, version, usage: sum }: Record<string, unknown>) => ({
+      title,
+      model,
+      version,
+      usage: sum,
+    });
     assert.deepEqual(told(session.info()), { title: "lamp", model: "claude-real", version: "0.0.1", usage });
     await w.stop();
     await w.start();
     assert.deepEqual(told(w.get(session.id).info()), { title: "lamp", model: "claude-real", version: "0.0.1", usage });
     const spec = w.engine.starts.at(-1);
     assert.deepEqual([spec?.conversation, spec?.start], [conversation, "resume"]);
-    assert.deepEqual(spec?.position, { file: session.id, offset: 2, seq: spec?.position && "seq" in spec.position ? spec.position.seq : 0 });
+    assert.deepEqual(spec?.position, {
+      file: session.id,
+      offset: 2,
+      seq: spec?.position && "seq" in spec.position ? spec.position.seq : 0,
+    });
   });
 
   test("hands over what the log holds of the turns after the stored place", async () => {
     await using w = await World.open();
     const session = await w.create();
     const agent = w.engine.agent(session.id);
-    agent.tell({ type: "status", state: "working", elapsed_ms: 0 }, { type: "text.delta", text: "12345", message: "m1" }, tool);
+    agent.tell(
+      { type: "status", state: "working", elapsed_ms: 0 },
+      { type: "text.delta", text: "12345", message: "m1" },
+      tool,
+    );
     await session.log.sync();
     await w.crash();
     const seen = w.engine.starts.at(-1)?.seen;
@@ -236,7 +287,10 @@ describe("after a kill of the daemon", () => {
     assert.equal(k.session.log.epoch, 2);
     assert.deepEqual(k.w.engine.prompts(k.session.id), []);
     const seqs = framesOf(k.session).map(({ seq }) => seq);
-    assert.deepEqual(seqs, seqs.map((_, i) => i + 1));
+    assert.deepEqual(
+      seqs,
+      seqs.map((_, i) => i + 1),
+    );
   });
 
   test("with restore continue a session whose turn was open is told to go on, another one is not", async () => {
@@ -296,7 +350,7 @@ describe("secrets", () => {
     await w.start();
     const again = w.get(session.id);
     assert.equal(again.running, false);
-    assert.match(String((w.faults[0]?.[1] as Error).message), /CIB_AUTH_TOKEN_PREVIOUS/);
+    assert.match(String(w.faults[0]?.[1]), /CIB_AUTH_TOKEN_PREVIOUS/);
     await assert.rejects(again.start(), refused("conflict", /sealed under an earlier CIB_AUTH_TOKEN/));
   });
 });
@@ -325,15 +379,13 @@ describe("a disk that refuses", () => {
     mkdirSync(w.file(session.id, "log.json.next"));
     await w.start();
     const again = w.get(session.id);
-    await until(() => again.state === "idle", "it runs");
+    await until(() => again.state === "idle" && w.faults.length > 0, "it runs, and the disk's refusal is told");
     const agent = w.engine.agent(session.id);
     agent.begin("flood");
     for (let i = 0; i < 12; i++) agent.tell({ type: "text.delta", text: "x".repeat(1_000_000) });
     await until(() => !again.running, "stopped");
     assert.equal(again.meta.wanted, true);
-    assert.ok(w.faults.length > 0);
     rmdirSync(w.file(session.id, "log.json.next"));
-    await until(() => story(again).at(-1) === "stopped", "written");
-    assert.ok(story(again).includes("stop disk_full"));
+    await until(() => story(again).includes("stop disk_full") && story(again).at(-1) === "stopped", "written");
   });
 });

@@ -33,6 +33,7 @@ describe("a creation", () => {
     const session = await w.create({ title: "lamp", effort: "low", model: "sonnet", by: "phone" });
     assert.equal(statSync(join(w.data, "sessions", session.id)).mode & 0o777, 0o700);
     assert.equal(statSync(w.file(session.id, "meta.json")).mode & 0o777, 0o600);
+    await session.log.sync();
     const [first] = framesOf(session);
     assert.deepEqual(
       { ...first, ts: 0 },
@@ -54,7 +55,8 @@ describe("a creation", () => {
 });
 
 describe("a workdir", () => {
-  const workdirOf = async (w: World, workdir?: string): Promise<string> => (await w.create(workdir === undefined ? {} : { workdir })).meta.workdir;
+  const workdirOf = async (w: World, workdir?: string): Promise<string> =>
+    (await w.create(workdir === undefined ? {} : { workdir })).meta.workdir;
 
   test("is the workspace itself, or a folder in it that is made when missing", async () => {
     await using w = await World.open();
@@ -69,7 +71,14 @@ describe("a workdir", () => {
 
   test("outside the workspace is refused and not made", async () => {
     await using w = await World.open();
-    for (const workdir of ["..", "../beside", "a/../../beside", w.folder, "/", join(w.workspace, "..", "workspace-2")]) {
+    for (const workdir of [
+      "..",
+      "../beside",
+      "a/../../beside",
+      w.folder,
+      "/",
+      join(w.workspace, "..", "workspace-2"),
+    ]) {
       await assert.rejects(workdirOf(w, workdir), refused("bad_request", /^workdir: outside the workspace/), workdir);
     }
     assert.deepEqual(readdirSync(w.folder).sort(), ["data", "workspace"]);
@@ -107,15 +116,20 @@ describe("a workdir", () => {
 describe("a restart", () => {
   test("finds every session, and tells those that it cannot read without losing the others", async () => {
     await using w = await World.open();
-    const sessions = [await w.create(), await w.create(), await w.create()];
-    const [good, broken, empty] = sessions.map(({ id }) => id) as [string, string, string];
+    const [good, broken, other] = [(await w.create()).id, (await w.create()).id, (await w.create()).id];
     await w.stop();
-    writeFileSync(w.file(broken as (typeof sessions)[0]["id"], "meta.json"), "{");
+    writeFileSync(w.file(broken, "meta.json"), "{");
     mkdirSync(join(w.data, "sessions", "not-a-session"));
     const none = newSessionId();
     mkdirSync(join(w.data, "sessions", none));
     await w.start();
-    assert.deepEqual(w.sessions.all().map(({ id }) => id as string).sort(), [good, empty].sort());
+    assert.deepEqual(
+      w.sessions
+        .all()
+        .map(({ id }) => id)
+        .sort(),
+      [good, other].sort(),
+    );
     assert.deepEqual(w.faults.map(([where]) => where).sort(), [`session ${broken}`, `session ${none}`].sort());
     assert.equal(existsSync(join(w.data, "sessions", broken)), true, "left alone for a person to look at");
   });

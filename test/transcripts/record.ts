@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { mkdir, rm, writeFile } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
-import type { Source } from "../../src/agent/translate.ts";
+import type { Source } from "../../src/agent/source.ts";
 import type { FrameBody } from "../../src/frame/frame.ts";
 import { startRig } from "../agent/rig.ts";
 import { ALL_VERSIONS, offlineReason } from "../e2e/claude-versions.ts";

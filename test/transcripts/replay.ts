@@ -1,5 +1,7 @@
 /** Replay: recorded source events through the pure translator. */
-import { newState, type Source, translate } from "../../src/agent/translate.ts";
+import type { Source } from "../../src/agent/source.ts";
+import { newState } from "../../src/agent/state.ts";
+import { translate } from "../../src/agent/translate.ts";
 import { rowFor } from "../../src/agent/versions.ts";
 import type { FrameBody } from "../../src/frame/frame.ts";
 

@@ -1,5 +1,5 @@
 /** Scrub: takes out of a recording what another run on another machine would have otherwise, and what no translation reads. */
-import type { Source } from "../../src/agent/translate.ts";
+import type { Source } from "../../src/agent/source.ts";
 
 /** Fields of a transcript line that mean something to somebody; the rest is Claude's own business. */
 const LINE_FIELDS = [

@@ -292,7 +292,8 @@ function behaviour(options: ListenOptions): uWS.WebSocketBehavior<Data> {
       guarded(options, () => {
         const exchange = new Exchange(res, req);
         const upgrade = options.upgrade(exchange);
-        if (upgrade !== undefined) exchange.upgrade({ upgrade, events: undefined } satisfies Data, upgrade.protocol, context);
+        if (upgrade !== undefined)
+          exchange.upgrade({ upgrade, events: undefined } satisfies Data, upgrade.protocol, context);
       }),
     open: (ws) =>
       guarded(options, () => {

@@ -1,0 +1,21 @@
+/** Source: one thing that Claude, the clock or we did, as the translation takes it. */
+import type { Json } from "./json.ts";
+import type { ClaudeState } from "./status.ts";
+
+/** One thing that happened, with the time it was noticed (ms since 1970). */
+export type Source = { readonly at: number } & (
+  | { readonly src: "hook"; readonly event: string; readonly body: Json }
+  | { readonly src: "line"; readonly line: Json; readonly agent?: string }
+  /** `since`: when Claude entered it, where it says so. */
+  | { readonly src: "state"; readonly state: ClaudeState; readonly since?: number }
+  | { readonly src: "title"; readonly title: string }
+  /** A line of this many bytes was too long to read. */
+  | { readonly src: "skipped"; readonly bytes: number }
+  /** We sent Esc. */
+  | { readonly src: "esc" }
+  /** `deadline(state)` has come. */
+  | { readonly src: "tick" }
+  /** The end of what happened while no daemon was there. */
+  | { readonly src: "caught-up" }
+  | { readonly src: "exit" }
+);

@@ -1,0 +1,113 @@
+/** State: everything the translation remembers of one Claude between two events. */
+import type { FrameBody, SessionState } from "../frame/frame.ts";
+import type { Seen } from "./agent.ts";
+import { type Asks, newAsks } from "./asks.ts";
+import type { Source } from "./source.ts";
+import type { ClaudeState } from "./status.ts";
+import type { Tasks } from "./tasks.ts";
+import { newTexts, type Texts } from "./texts.ts";
+import type { VersionRow } from "./versions.ts";
+
+/** Frames to come: made when their time has come, so that a list is the list of then. */
+export type Emission = (out: FrameBody[]) => void;
+
+/** One call of a tool, by its id. */
+export interface Tool {
+  readonly tool: string;
+  readonly input: unknown;
+  readonly agent: string | undefined;
+  readonly since: number;
+  started: boolean;
+  done: boolean;
+  /** What waits for the start, and until when. */
+  held: Emission[];
+  until: number;
+  /** PostToolBatch's word for the result. */
+  fallback?: unknown;
+}
+
+/** Tokens of one message. */
+export interface Counts {
+  readonly input: number;
+  readonly output: number;
+  readonly cache_read: number;
+  readonly cache_write: number;
+}
+
+/** From a prompt until Claude is idle again. */
+export interface Turn {
+  readonly since: number;
+  ending?: { readonly reason: string; readonly since: number; readonly until: number; readonly firm: boolean };
+  /** The last words by Stop's account. */
+  owed?: string;
+}
+
+/** Everything the translation remembers; made by `newState`, changed by `translate` alone. */
+export interface State {
+  readonly row: VersionRow;
+  readonly thinking: boolean;
+  readonly meta: Record<string, string>;
+  status: SessionState | undefined;
+  claude: ClaudeState | undefined;
+  turn: Turn | undefined;
+  texts: Texts;
+  readonly agentTexts: Map<string, Texts>;
+  readonly tools: Map<string, Tool>;
+  readonly asks: Asks;
+  readonly tasks: Tasks;
+  shownTasks: string;
+  /** When a question was last settled: a state from before it is stale. */
+  settledAt: number;
+  readonly usage: Map<string, Counts>;
+  readonly seen: { thinking: ReadonlySet<string>; usage: ReadonlySet<string> };
+  /** Hooks of the next turn, while the transcript still completes this one. */
+  waiting: Source[];
+  catchingUp: boolean;
+  escaped: boolean;
+}
+
+/** What is remembered of a Claude that has not begun. */
+export function newState(row: VersionRow, thinking: boolean): State {
+  return {
+    row,
+    thinking,
+    meta: {},
+    status: undefined,
+    claude: undefined,
+    turn: undefined,
+    texts: newTexts(),
+    agentTexts: new Map(),
+    tools: new Map(),
+    asks: newAsks(),
+    tasks: new Map(),
+    shownTasks: "[]",
+    settledAt: 0,
+    usage: new Map(),
+    seen: { thinking: new Set(), usage: new Set() },
+    waiting: [],
+    catchingUp: false,
+    escaped: false,
+  };
+}
+
+/** After a restart: lines until `caught-up` belong to a turn of which `seen` is framed already. */
+export function reopen(state: State, seen: Seen | undefined, now: number): void {
+  state.catchingUp = true;
+  if (seen === undefined) return;
+  state.texts = newTexts(seen.text);
+  state.seen.thinking = seen.thinking;
+  state.seen.usage = seen.usage;
+  for (const [id, { tool, done }] of seen.tools) {
+    state.tools.set(id, {
+      tool,
+      input: undefined,
+      agent: undefined,
+      since: now,
+      started: true,
+      done,
+      held: [],
+      until: 0,
+    });
+  }
+  if (seen.turnOpen) state.turn = { since: now };
+}

@@ -1,0 +1,121 @@
+/** Transcript line: what one line of Claude's own record says, as frames. */
+import type { FrameBody } from "../frame/frame.ts";
+import { by, meta, say } from "./frames.ts";
+import { at, count, type Json, list, object, text, words } from "./json.ts";
+import type { State } from "./state.ts";
+import { newTexts, type Texts, written } from "./texts.ts";
+import { ensureTool, result, start, unwrapped } from "./tools.ts";
+import { countUsage, end, finish, MARK_MS } from "./turns.ts";
+
+/** `fileAgent`: the subagent whose file it stands in; `now`: when it was read, ms since 1970. */
+export function onLine(state: State, line: Json, fileAgent: string | undefined, now: number, out: FrameBody[]): void {
+  const agent = fileAgent ?? (line["isSidechain"] === true ? (text(line["agentId"]) ?? "sidechain") : undefined);
+  const type = line["type"];
+  if (type === "assistant") onAssistant(state, line, agent, now, out);
+  else if (type === "user") onUser(state, line, agent, now, out);
+  else if (agent !== undefined) return;
+  else if (type === "system") onSystem(state, line, now, out);
+  else if (type === "ai-title") meta(state, { title: text(line["aiTitle"]) ?? "" }, out);
+  else if (type === "permission-mode") meta(state, { permission_mode: text(line["permissionMode"]) ?? "" }, out);
+}
+
+/** Claude writes these itself: not words of the model. */
+const NOT_SAID = new Set(["No response requested.", "(no content)"]);
+
+function onAssistant(state: State, line: Json, agent: string | undefined, now: number, out: FrameBody[]): void {
+  const message = object(line["message"]);
+  const id = text(message?.["id"]);
+  if (message === undefined || id === undefined) return;
+  if (line["isApiErrorMessage"] === true) {
+    if (agent === undefined) onApiErrorLine(state, message, now, out);
+    return;
+  }
+  if (state.catchingUp && state.turn === undefined && agent === undefined) state.turn = { since: now };
+  const synthetic = message["model"] === "<synthetic>";
+  if (!synthetic) {
+    const model = text(message["model"]);
+    if (agent === undefined && model !== undefined) meta(state, { model }, out);
+    if (!state.seen.usage.has(id)) countUsage(state, id, object(message["usage"]));
+  }
+  for (const block of list(message["content"])) {
+    const said = text(block["text"]);
+    const thought = text(block["thinking"]);
+    if (block["type"] === "text" && said !== undefined && !(synthetic && NOT_SAID.has(said))) {
+      say(written(textsOf(state, agent), id, said), agent, out);
+    } else if (block["type"] === "thinking" && thought && state.thinking && !state.seen.thinking.has(id)) {
+      out.push({ type: "thinking", text: thought, message: id, ...by(agent) });
+    } else if (block["type"] === "tool_use") {
+      ensureTool(state, { tool_use_id: block["id"], tool_name: block["name"], tool_input: block["input"] }, agent, now);
+      start(state, text(block["id"]) ?? "", now, out);
+    }
+  }
+}
+
+function textsOf(state: State, agent: string | undefined): Texts {
+  if (agent === undefined) return state.texts;
+  const known = state.agentTexts.get(agent);
+  if (known !== undefined) return known;
+  const fresh = newTexts();
+  state.agentTexts.set(agent, fresh);
+  return fresh;
+}
+
+function onApiErrorLine(state: State, message: Json, now: number, out: FrameBody[]): void {
+  const ending = state.turn?.ending;
+  if (ending?.firm) finish(state, ending.reason, now, out);
+  else if (state.turn !== undefined) {
+    if (state.catchingUp) out.push({ type: "error", code: "unknown", message: words(message["content"]) });
+    end(state, "error:unknown", now, MARK_MS, false);
+  }
+}
+
+function onUser(state: State, line: Json, agent: string | undefined, now: number, out: FrameBody[]): void {
+  const content = at(line["message"], "content");
+  for (const block of list(content)) {
+    if (block["type"] === "tool_result") onToolResult(state, line, block, now, out);
+  }
+  if (agent !== undefined) return;
+  const said = words(content);
+  if (said.startsWith("[Request interrupted by user") && state.turn !== undefined)
+    finish(state, "interrupted", now, out);
+  else if (said.startsWith("<local-command-stdout>")) commandDone(state, out);
+  else if (said.startsWith("<bash-stdout>") && !state.row.bangAnswers) commandDone(state, out);
+}
+
+/** Both versions of the words for a tool that a person turned down begin like this. */
+const REJECTED = "The user doesn't want to proceed with this tool use";
+
+function onToolResult(state: State, line: Json, block: Json, now: number, out: FrameBody[]): void {
+  const id = text(block["tool_use_id"]);
+  const said = words(block["content"]);
+  if (block["is_error"] === true) {
+    const rejected = said.startsWith(REJECTED);
+    const asked = id !== undefined && state.asks.has(id);
+    const cut = said.includes("[Request interrupted by user") || (rejected && (state.escaped || !asked));
+    result(state, id, { error: cut ? "interrupted" : unwrapped(said), rejected }, now, out);
+  } else result(state, id, { output: line["toolUseResult"] ?? block["content"] ?? null }, now, out);
+}
+
+function onSystem(state: State, line: Json, now: number, out: FrameBody[]): void {
+  const subtype = line["subtype"];
+  const ending = state.turn?.ending;
+  if (subtype === "stop_hook_summary" && state.turn !== undefined)
+    finish(state, ending?.firm ? ending.reason : "end_turn", now, out);
+  else if (subtype === "turn_duration" && state.turn !== undefined)
+    finish(state, ending?.reason ?? "end_turn", now, out);
+  else if (subtype === "local_command" && words(line["content"]).startsWith("<local-command-stdout>"))
+    commandDone(state, out);
+  else if (subtype === "api_error") out.push({ type: "error", code: "api_retry", message: retryWords(line) });
+}
+
+function retryWords(line: Json): string {
+  const status = count(at(line["error"], "status"));
+  const why =
+    text(at(at(at(line["error"], "error"), "error"), "message")) ?? text(at(line["error"], "type")) ?? "API error";
+  return `${status === undefined ? "" : `${status} `}${why}; try ${count(line["retryAttempt"]) ?? 1} of ${count(line["maxRetries"]) ?? "?"} in ${count(line["retryInMs"]) ?? 0} ms`;
+}
+
+/** A command of Claude's own ran: no turn, but whoever waits for an end has it. */
+function commandDone(state: State, out: FrameBody[]): void {
+  if (state.turn === undefined && !state.catchingUp) out.push({ type: "stop", reason: "command" });
+}

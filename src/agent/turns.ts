@@ -1,0 +1,97 @@
+/** Turns: when one begins and ends, by Claude's word or by what its being idle lets us conclude, and what it used. */
+import type { FrameBody } from "../frame/frame.ts";
+import { settleAll, waitsForPerson } from "./asks.ts";
+import { setStatus, showStatus } from "./frames.ts";
+import { count, type Json } from "./json.ts";
+import type { State } from "./state.ts";
+import type { ClaudeState } from "./status.ts";
+import { newTexts } from "./texts.ts";
+import { closeTool, settledBy, start } from "./tools.ts";
+
+/** After Stop the transcript is complete within 200 ms on a desktop; a loaded Raspberry Pi may take ten times that. */
+export const SETTLE_MS = 2_000;
+
+/** Idle without Stop is an interrupt; its mark, if any, follows within 190 ms. */
+export const MARK_MS = 700;
+
+/** Claude entered this state; `since`: when, as far as it says so. */
+export function onState(state: State, claude: ClaudeState, since: number, now: number, out: FrameBody[]): void {
+  const before = state.claude;
+  if (claude === "waiting" && since < state.settledAt) return;
+  // Without a status file a waiting dialog looks idle in the title.
+  const is = claude === "idle" && !state.row.statusFile && waitsForPerson(state.asks) ? "waiting" : claude;
+  state.claude = is;
+  if (is === "busy" && before === "waiting") for (const open of state.asks.values()) open.passed = true;
+  if (is === "idle" && state.turn !== undefined) end(state, "interrupted", now, MARK_MS, false);
+  else if (is === "busy" && state.turn?.ending?.firm === false) delete state.turn.ending;
+  if (is !== "idle" || state.turn === undefined) showStatus(state, now, out);
+}
+
+/** Work without a prompt hook (a `!command`, a queued prompt) opens a turn; work after "idle" takes that back. */
+export function goesOn(state: State, now: number, out: FrameBody[]): void {
+  if (state.turn === undefined) begin(state, now, out);
+  else if (state.turn.ending?.firm === false) delete state.turn.ending;
+}
+
+/** A prompt was taken. */
+export function begin(state: State, now: number, out: FrameBody[]): void {
+  if (state.turn?.ending !== undefined) finish(state, state.turn.ending.reason, now, out);
+  // A prompt that was queued while the turn goes on belongs to it.
+  if (state.turn !== undefined) return;
+  state.turn = { since: now };
+  state.escaped = false;
+  state.texts = newTexts();
+  for (const [id, tool] of state.tools) if (tool.done) state.tools.delete(id);
+  showStatus(state, now, out);
+}
+
+/** `firm`: Claude said so itself; else it is what "idle" lets us conclude. */
+export function end(state: State, reason: string, now: number, wait: number, firm: boolean): void {
+  if (state.turn === undefined) return;
+  if (state.turn.ending?.firm && !firm) return;
+  state.turn.ending = { reason, since: now, until: now + wait, firm };
+}
+
+/** Closes what is open and tells the end. What waited for it (`state.waiting`) is the caller's to go on with. */
+export function finish(state: State, reason: string, now: number, out: FrameBody[]): void {
+  const turn = state.turn;
+  if (turn === undefined) return;
+  const why = reason === "interrupted" ? "interrupted" : "no result";
+  for (const [id, tool] of state.tools) {
+    if (!tool.started) start(state, id, now, out);
+    const background = tool.agent !== undefined && reason !== "interrupted";
+    if (!tool.done && !background) closeTool(state, id, tool, why, now, out);
+  }
+  out.push(...settleAll(state.asks, settledBy(state)));
+  state.turn = undefined;
+  state.agentTexts.clear();
+  if (state.usage.size > 0) out.push(usageFrame(state));
+  state.usage.clear();
+  out.push({ type: "stop", reason });
+  state.claude = state.claude === "waiting" ? "idle" : state.claude;
+  setStatus(state, "idle", now - turn.since, out);
+}
+
+/** The last account of a message counts. */
+export function countUsage(state: State, id: string, usage: Json | undefined): void {
+  if (usage === undefined) return;
+  state.usage.set(id, {
+    input: count(usage["input_tokens"]) ?? 0,
+    output: count(usage["output_tokens"]) ?? 0,
+    cache_read: count(usage["cache_read_input_tokens"]) ?? 0,
+    cache_write: count(usage["cache_creation_input_tokens"]) ?? 0,
+  });
+}
+
+/** One frame a turn: the sum over the messages of the main thread and of its subagents, each message once. */
+function usageFrame(state: State): FrameBody {
+  const sum = { input: 0, output: 0, cache_read: 0, cache_write: 0 };
+  for (const counts of state.usage.values()) {
+    sum.input += counts.input;
+    sum.output += counts.output;
+    sum.cache_read += counts.cache_read;
+    sum.cache_write += counts.cache_write;
+  }
+  const model = state.meta["model"];
+  return { type: "usage", ...sum, ...(model === undefined ? {} : { model }) };
+}
