@@ -179,7 +179,10 @@ export class Senses {
 
   /** Looks at every file that Claude may have changed. Calls during a look are answered by the next. */
   #look(): void {
-    if (this.#looking !== undefined) return this.#lookSoon();
+    if (this.#looking !== undefined) {
+      this.#lookSoon();
+      return;
+    }
     this.#looking = this.#readAll()
       .catch(this.#options.fault)
       .finally(() => {

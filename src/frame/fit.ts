@@ -101,6 +101,11 @@ export function fit(encoded: Encoded, maxBytes: number, format: Format): readonl
   return [cost.frame(shorten(frame, whole.length, maxBytes, cost))];
 }
 
+/** A frame with its strings, arrays and objects shortened until it takes at most `max` bytes of JSON. `wholeBytes`: what it took before. */
+export function shortened(frame: Frame, wholeBytes: number, max: number): Frame {
+  return shorten(frame, wholeBytes, max, JSON_COST);
+}
+
 /** Terminal bytes need no part: each piece has its own offset. */
 function splitBytes(frame: PtyFrame, max: number, cost: Cost): Buffer[] {
   const { data, offset } = frame;

@@ -1,69 +1,28 @@
 /** Log: what happened in one session, in order, for good. It alone numbers frames; everyone else reads. */
-import { CibError, isDiskFull } from "../errors.ts";
+import { CibError } from "../errors.ts";
 import { Encoded } from "../frame/codec.ts";
 import type { Frame, FrameBody, Seq, SessionId } from "../frame/frame.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import { type Disk, nodeDisk } from "./disk.ts";
-import { endLife, type Judgement, judge, type Lives, type Wanted } from "./epochs.ts";
+import { type Judgement, judge, type Wanted } from "./epochs.ts";
 import { fit } from "./fit.ts";
-import { parseState, STATE_NAME, stateBytes } from "./log-state.ts";
+import { boundsOf, type LogEvents, type LogOptions } from "./log-options.ts";
+import { MemoryTail } from "./memory-tail.ts";
+import { framesFrom, type Page, pageFrom, selectFrom } from "./pages.ts";
+import { Pending } from "./pending.ts";
 import { Cursor, Reader } from "./reader.ts";
 import { MAX_FRAME_BYTES } from "./segment.ts";
 import { Segments } from "./segments.ts";
+import { StateFile } from "./state-file.ts";
+import { type FsyncPolicy, refusal, Syncer } from "./syncer.ts";
+import { Trouble } from "./trouble.ts";
 
-/** CIB_LOG_MAX_BYTES where nothing else is configured. */
-export const LOG_MAX_BYTES = 64 * 1024 * 1024;
-/** A segment is an eighth of the log, so that retention takes away an eighth at a time, and at least this much. */
-export const MIN_SEGMENT_BYTES = 256 * 1024;
-const SEGMENTS = 8;
-/** Latest frames kept in memory for live readers: 1,300 frames of 200 bytes; the latest one is kept whatever its size. */
-export const TAIL_BYTES = 256 * 1024;
 /** Written by one call at most; more than this in one turn of the loop is written before its end. */
 const WRITE_BYTES = 1024 * 1024;
 /** Frames that wait for a full disk; beyond this the owner is told to stop the session. */
 export const MAX_PENDING_BYTES = 8 * 1024 * 1024;
 /** What the owner may still append while it stops: closing frames, a few KiB each. */
 const STOPPING_BYTES = 1024 * 1024;
-/** How long a disk that refused is left alone. */
-export const RETRY_MS = 1000;
-/** Frames that one page looks at, wanted or not: 20,000 × 1 µs = 20 ms of the loop. */
-const PAGE_SCAN_FRAMES = 20_000;
-/** JSON bytes after which a page ends. */
-const PAGE_BYTES = 1024 * 1024;
-
-/** When written frames are synced: after every turn, after every batch (and before anyone sees them), or only when asked. */
-export type FsyncPolicy = "turn" | "always" | "off";
-
-/** What the log tells its owner. */
-export interface LogEvents {
-  /**
-   * The disk refuses to write: nothing new is shown, everything is kept and tried again. Undefined: it works again.
-   * After a failed sync it never does: sync() rejects until the log is closed and opened anew.
-   */
-  trouble(error: Error | undefined): void;
-  /** More than MAX_PENDING_BYTES wait: stop the session. Told once until the disk works again. */
-  overflow(): void;
-}
-
-export interface LogOptions {
-  readonly session: SessionId;
-  /** The session's own folder. */
-  readonly folder: string;
-  readonly maxBytes?: number;
-  /** For tests; derived from `maxBytes`. */
-  readonly segmentBytes?: number;
-  readonly tailBytes?: number;
-  readonly policy?: FsyncPolicy;
-  readonly events?: Partial<LogEvents>;
-  readonly clock?: Clock;
-  readonly disk?: Disk;
-}
-
-/** A page of frames; `next` is where the following page begins. */
-export interface Page {
-  readonly frames: readonly Encoded[];
-  readonly next: Seq;
-}
 
 export class Log {
   readonly session: SessionId;
@@ -71,44 +30,23 @@ export class Log {
   readonly #clock: Clock;
   readonly #policy: FsyncPolicy;
   readonly #events: Partial<LogEvents>;
-  readonly #maxBytes: number;
-  readonly #segmentBytes: number;
-  readonly #tailBytes: number;
-  readonly #statePath: string;
+  readonly #bounds: ReturnType<typeof boundsOf>;
+  readonly #state: StateFile;
   readonly #segments: Segments;
   readonly #reader: Reader;
+  readonly #syncer: Syncer;
+  readonly #trouble: Trouble;
+  readonly #pending = new Pending();
+  /** The last frames written, up to #written. */
+  readonly #tail: MemoryTail;
   readonly #listeners = new Set<() => void>();
-
-  #epoch: number;
-  #lives: Lives;
-  /** What log.json says of the files: how they are; something outdated; nothing (only then may they change). */
-  #state: "clean" | "stale" | "open";
-  #stateWrite: Promise<void> | undefined;
-  #foundSynced = true;
 
   #last: Seq;
   #written: Seq;
-  #synced: Seq;
   #ts: number;
-
-  #pending: Encoded[] = [];
-  #pendingBytes = 0;
-  /** Bytes of the first pending line that are on disk already. */
-  #torn = 0;
   #turnEnd: NodeJS.Immediate | undefined;
-  #syncWanted = false;
-  #syncing: Promise<void> | undefined;
-  /** A failed fdatasync may have lost pages that later calls no longer know of: nothing is promised after it. */
-  #spoilt: Error | undefined;
-  #trouble: Error | undefined;
   #overflowed = false;
-  #retry: (() => void) | undefined;
   #closed = false;
-
-  /** The last frames written, contiguous up to #written; those before #tailStart are let go. */
-  #tail: Encoded[] = [];
-  #tailStart = 0;
-  #tailHeld = 0;
 
   private constructor(options: LogOptions) {
     this.session = options.session;
@@ -116,33 +54,33 @@ export class Log {
     this.#clock = options.clock ?? systemClock;
     this.#policy = options.policy ?? "turn";
     this.#events = options.events ?? {};
-    this.#maxBytes = options.maxBytes ?? LOG_MAX_BYTES;
-    this.#segmentBytes = options.segmentBytes ?? Math.max(MIN_SEGMENT_BYTES, Math.floor(this.#maxBytes / SEGMENTS));
-    this.#tailBytes = options.tailBytes ?? TAIL_BYTES;
-    this.#statePath = `${options.folder}/${STATE_NAME}`;
+    this.#bounds = boundsOf(options);
+    this.#tail = new MemoryTail(this.#bounds.tailBytes);
+    this.#trouble = new Trouble(
+      this.#clock,
+      // After a failed sync nothing is well, whatever can be written.
+      (error) => (error !== undefined || !this.#syncer.spoilt) && this.#events.trouble?.(error),
+      () => this.flush(),
+    );
 
     this.#disk.folder(options.folder);
-    const bytes = this.#disk.load(this.#statePath);
-    const state = bytes && parseState(bytes);
-    const found = Segments.open(this.#disk, options.folder, options.session, state?.clean);
+    this.#state = new StateFile(this.#disk, options.folder);
+    const found = Segments.open(this.#disk, options.folder, options.session, this.#state.before?.clean);
     this.#segments = found.segments;
     this.#reader = new Reader(this.#disk, found.segments.list);
-    this.#last = this.#written = this.#synced = found.last;
+    this.#last = this.#written = found.last;
     this.#ts = found.ts;
-    if (found.clean && state !== undefined) {
-      [this.#epoch, this.#lives, this.#state] = [state.epoch, state.epochs, "clean"];
-    } else if (bytes === undefined && !found.any) {
-      [this.#epoch, this.#lives, this.#state] = [1, [], "stale"];
-    } else {
-      // Without a state the epochs that were are unknown: seconds since 1970 are above any that was counted.
-      const ended = state?.epoch ?? Math.max(1, Math.floor(this.#clock.now() / 1000));
-      this.#lives = endLife(state?.epochs ?? [], ended, found.last);
-      this.#epoch = ended + 1;
-      this.#state = "stale";
-      this.#foundSynced = false;
-      // Told to clients from now on, so it must not be forgotten: a second stop would give the same epoch another end.
+    this.#syncer = new Syncer({
+      policy: this.#policy,
+      found: found.last,
+      written: () => this.#written,
+      sync: () => this.#segments.sync(),
+      trouble: (error) => this.#events.trouble?.(error),
+      done: () => this.#policy === "always" && this.#tell(),
+    });
+    // A raised epoch is told to clients from now on, so it must not be forgotten: a second stop would give the same epoch another end.
+    if (!this.#state.begin(found, this.#clock.now()))
       void this.#writeState("clean").catch((error: unknown) => this.#troubled(error));
-    }
   }
 
   /**
@@ -154,7 +92,7 @@ export class Log {
   }
 
   get epoch(): number {
-    return this.#epoch;
+    return this.#state.epoch;
   }
 
   /** The oldest frame there is. */
@@ -164,7 +102,7 @@ export class Log {
 
   /** The newest frame that may be read; `first - 1` when there is none. */
   get last(): Seq {
-    return this.#policy === "always" ? this.#synced : this.#written;
+    return this.#policy === "always" ? this.#syncer.synced : this.#written;
   }
 
   /** The newest frame that has a number, written or not. */
@@ -174,7 +112,7 @@ export class Log {
 
   /** Where a reader may begin: the log's part of a verdict. */
   judge(want: Wanted): Judgement {
-    return judge(this.#lives, this.#epoch, this.first, this.last, want);
+    return judge(this.#state.lives, this.epoch, this.first, this.last, want);
   }
 
   /**
@@ -183,25 +121,19 @@ export class Log {
    */
   append(body: FrameBody): Seq {
     if (this.#closed) throw new CibError("stopping", "log: closed");
-    if (this.#pendingBytes > MAX_PENDING_BYTES + STOPPING_BYTES) {
-      throw new CibError("disk_full", `log: ${this.#pendingBytes} bytes wait for the disk; free space in CIB_DATA`);
+    if (this.#pending.bytes > MAX_PENDING_BYTES + STOPPING_BYTES) {
+      throw new CibError("disk_full", `log: ${this.#pending.bytes} bytes wait for the disk; free space in CIB_DATA`);
     }
     this.#ts = Math.max(this.#ts, this.#clock.now());
     const frame = this.#encode(body);
     const bytes = frame.json().length;
-    if (bytes <= MAX_FRAME_BYTES) this.#add(frame, bytes);
+    if (bytes <= MAX_FRAME_BYTES) this.#add(frame);
     else {
-      for (const piece of fit(body, bytes, MAX_FRAME_BYTES, {
-        session: this.session,
-        seq: this.#last + 1,
-        ts: this.#ts,
-      })) {
-        const part = this.#encode(piece);
-        this.#add(part, part.json().length);
-      }
+      const head = { session: this.session, seq: this.#last + 1, ts: this.#ts };
+      for (const piece of fit(body, bytes, MAX_FRAME_BYTES, head)) this.#add(this.#encode(piece));
     }
-    if (body.type === "stop" && this.#policy === "turn") this.#syncWanted = true;
-    if (this.#pendingBytes >= WRITE_BYTES && this.#trouble === undefined) this.flush();
+    if (body.type === "stop") this.#syncer.turn();
+    if (this.#pending.bytes >= WRITE_BYTES && this.#trouble.error === undefined) this.flush();
     else this.#turnEnd ??= setImmediate(this.#onTurnEnd);
     return this.#last;
   }
@@ -223,7 +155,7 @@ export class Log {
   take(cursor: Cursor): Encoded | undefined {
     const last = this.last;
     if (cursor.next > last) return undefined;
-    const tailFirst = this.#written - (this.#tail.length - this.#tailStart) + 1;
+    const tailFirst = this.#written - this.#tail.size + 1;
     if (cursor.next < tailFirst) {
       const frame = this.#reader.take(cursor);
       if (frame !== undefined) return frame;
@@ -231,7 +163,7 @@ export class Log {
       if (tailFirst > last) return undefined;
     }
     cursor.segment = undefined;
-    return this.#tail[this.#tailStart + cursor.next++ - tailFirst];
+    return this.#tail.at(cursor.next++ - tailFirst);
   }
 
   /** Nobody reads old frames now: frees the buffer for them. */
@@ -241,37 +173,21 @@ export class Log {
 
   /** The frames from `from` on, `limit` at most, all in memory at once: for small stretches. */
   page(from: Seq, limit: number): readonly Encoded[] {
-    const cursor = new Cursor(from);
-    const frames: Encoded[] = [];
-    while (frames.length < limit) {
-      const frame = this.take(cursor);
-      if (frame === undefined) break;
-      frames.push(frame);
-    }
+    const frames = pageFrom(this.#take, from, limit);
     this.#reader.rest();
     return frames;
   }
 
   /** A page for a client: bounded in frames, bytes and work. It may be empty though more follows from `next`. */
   select(from: Seq, limit: number, mask: number): Page {
-    const cursor = new Cursor(from);
-    const frames: Encoded[] = [];
-    let bytes = 0;
-    for (let left = PAGE_SCAN_FRAMES; left > 0 && frames.length < limit && bytes < PAGE_BYTES; left--) {
-      const frame = this.take(cursor);
-      if (frame === undefined) break;
-      if ((frame.bit & mask) === 0) continue;
-      frames.push(frame);
-      bytes += frame.json().length;
-    }
+    const page = selectFrom(this.#take, from, limit, mask);
     this.#reader.rest();
-    return { frames, next: cursor.next };
+    return page;
   }
 
   /** Every frame from `from` on that may be read now; for what a session does at its start. */
   *frames(from: Seq): Generator<Frame> {
-    const cursor = new Cursor(from);
-    for (let frame = this.take(cursor); frame !== undefined; frame = this.take(cursor)) yield frame.frame() as Frame;
+    yield* framesFrom(this.#take, from);
     this.#reader.rest();
   }
 
@@ -279,9 +195,9 @@ export class Log {
   flush(): void {
     if (this.#turnEnd !== undefined) clearImmediate(this.#turnEnd);
     this.#turnEnd = undefined;
-    if (this.#pending.length === 0) return;
-    if (this.#stateWrite !== undefined) return; // it flushes when it is done
-    if (this.#state !== "open") {
+    if (this.#pending.empty) return;
+    if (this.#state.writing !== undefined) return; // it flushes when it is done
+    if (this.#state.says !== "open") {
       void this.#writeState("open").then(
         () => this.flush(),
         (error: unknown) => this.#troubled(error),
@@ -290,8 +206,9 @@ export class Log {
     }
     const before = this.#written;
     try {
-      while (this.#pending.length > 0) this.#writeSome();
-      this.#well();
+      while (!this.#pending.empty) this.#writeSome();
+      this.#overflowed = false;
+      this.#trouble.over();
     } catch (error) {
       this.#troubled(error);
     }
@@ -305,7 +222,7 @@ export class Log {
   async sync(): Promise<void> {
     const upTo = this.#last;
     await this.#writtenUpTo(upTo);
-    await this.#syncedUpTo(upTo);
+    await this.#syncer.upTo(upTo);
   }
 
   /**
@@ -314,12 +231,12 @@ export class Log {
    */
   async rest(): Promise<void> {
     while (true) {
-      if (this.#stateWrite !== undefined) await this.#stateWrite.catch(() => undefined);
+      if (this.#state.writing !== undefined) await this.#state.writing.catch(() => undefined);
       await this.sync();
-      if (this.#state !== "open") {
-        if (this.#pending.length === 0 && this.#stateWrite === undefined) return;
-      } else if (this.#pending.length === 0) {
-        if (this.#synced < this.#written) continue;
+      if (this.#state.says !== "open") {
+        if (this.#pending.empty && this.#state.writing === undefined) return;
+      } else if (this.#pending.empty) {
+        if (this.#syncer.synced < this.#written) continue;
         this.#segments.close();
         await this.#writeState("clean");
       }
@@ -333,28 +250,28 @@ export class Log {
       await this.rest();
     } finally {
       this.#listeners.clear();
-      this.#retry?.();
-      this.#retry = undefined;
+      this.#trouble.rest();
       if (this.#turnEnd !== undefined) clearImmediate(this.#turnEnd);
       this.#reader.rest();
       this.#segments.close();
     }
   }
 
+  readonly #take = (cursor: Cursor): Encoded | undefined => this.take(cursor);
+
   readonly #onTurnEnd = (): void => {
     this.#turnEnd = undefined;
-    if (this.#trouble === undefined) this.flush(); // else the timer does
+    if (this.#trouble.error === undefined) this.flush(); // else the timer does
   };
 
   #encode(body: FrameBody): Encoded {
     return Encoded.of({ session: this.session, seq: this.#last + 1, ts: this.#ts, ...body } as Frame);
   }
 
-  #add(frame: Encoded, bytes: number): void {
+  #add(frame: Encoded): void {
     this.#last = frame.seq;
-    this.#pending.push(frame);
-    this.#pendingBytes += bytes + 1;
-    if (this.#pendingBytes > MAX_PENDING_BYTES && !this.#overflowed) {
+    this.#pending.add(frame);
+    if (this.#pending.bytes > MAX_PENDING_BYTES && !this.#overflowed) {
       this.#overflowed = true;
       this.#events.overflow?.();
     }
@@ -363,63 +280,26 @@ export class Log {
   /** One write of what waits, WRITE_BYTES and a frame at most. */
   #writeSome(): void {
     const { open, mayRoll } = this.#segments;
-    if (this.#torn === 0 && mayRoll && open.bytes >= this.#segmentBytes) {
+    const { torn } = this.#pending;
+    if (torn === 0 && mayRoll && open.bytes >= this.#bounds.segmentBytes) {
       this.#segments.roll(this.#written + 1);
-      this.#segments.prune(this.#maxBytes - this.#segmentBytes);
-      this.#syncWanted = true;
+      this.#segments.prune(this.#bounds.maxBytes - this.#bounds.segmentBytes);
+      this.#syncer.want();
     }
-    let count = 0;
-    let total = 0;
-    while (count < this.#pending.length && total < WRITE_BYTES)
-      total += (this.#pending[count++] as Encoded).json().length + 1;
-    const bytes = Buffer.allocUnsafe(total);
-    let at = 0;
-    for (let i = 0; i < count; i++) {
-      at += (this.#pending[i] as Encoded).json().copy(bytes, at);
-      bytes[at++] = 10;
-    }
-    const taken = this.#segments.write(bytes, this.#torn);
+    const taken = this.#segments.write(this.#pending.lines(WRITE_BYTES), torn);
     if (taken <= 0) throw new CibError("disk_full", "log: the disk took nothing");
-    this.#settle(this.#torn + taken);
-  }
-
-  /** `taken` bytes of the pending lines are on disk: whole ones may be read, the rest of a half one is written next. */
-  #settle(taken: number): void {
-    const open = this.#segments.open;
-    let count = 0;
-    for (
-      let frame = this.#pending[count];
-      frame !== undefined && frame.json().length < taken;
-      frame = this.#pending[++count]
-    ) {
-      const line = frame.json().length + 1;
-      taken -= line;
-      open.bytes += line;
-      this.#pendingBytes -= line;
-      this.#tailHeld += line;
-      this.#tail.push(frame);
+    const whole = this.#pending.wrote(torn + taken);
+    for (const frame of whole) {
+      this.#segments.open.bytes += frame.json().length + 1;
       this.#written = frame.seq;
     }
-    this.#torn = taken;
-    if (count === this.#pending.length) this.#pending = [];
-    else this.#pending.splice(0, count);
-    while (this.#tailHeld > this.#tailBytes && this.#tailStart < this.#tail.length - 1) {
-      this.#tailHeld -= (this.#tail[this.#tailStart++] as Encoded).json().length + 1;
-    }
-    // Moving the rest down costs no more than what was let go.
-    if (this.#tailStart > this.#tail.length / 2) {
-      this.#tail = this.#tail.slice(this.#tailStart);
-      this.#tailStart = 0;
-    }
+    this.#tail.add(whole);
   }
 
   /** New frames are in the file. */
   #wrote(): void {
-    if (this.#policy === "always") this.#syncWanted = true;
-    else this.#tell();
-    if (!this.#syncWanted || this.#spoilt !== undefined) return;
-    this.#syncWanted = false;
-    void this.#syncedUpTo(this.#written).catch(() => undefined); // told as trouble
+    if (this.#policy !== "always") this.#tell(); // else when they are synced
+    this.#syncer.wrote();
   }
 
   #tell(): void {
@@ -430,87 +310,27 @@ export class Log {
     while (this.#written < seq) {
       this.flush();
       if (this.#written >= seq) return;
-      if (this.#stateWrite !== undefined) await this.#stateWrite.catch(() => undefined);
+      if (this.#state.writing !== undefined) await this.#state.writing.catch(() => undefined);
       // A turn of the loop for flush, which follows the state write.
       await Promise.resolve();
-      if (this.#trouble !== undefined && this.#written < seq && this.#stateWrite === undefined)
-        throw refusal(this.#trouble);
+      const { error } = this.#trouble;
+      if (error !== undefined && this.#written < seq && this.#state.writing === undefined) throw refusal(error);
     }
   }
 
-  async #syncedUpTo(seq: Seq): Promise<void> {
-    while (this.#synced < seq) {
-      // One that is under way may have begun before our frames were written: then one more.
-      this.#syncing ??= this.#syncNow();
-      await this.#syncing;
-    }
-  }
-
-  async #syncNow(): Promise<void> {
-    const upTo = this.#written;
-    try {
-      if (this.#spoilt !== undefined) throw this.#spoilt;
-      await this.#segments.sync();
-      this.#synced = upTo;
-    } catch (error) {
-      if (this.#spoilt === undefined) this.#events.trouble?.(error as Error);
-      this.#spoilt ??= error as Error;
-      throw refusal(error);
-    } finally {
-      this.#syncing = undefined;
-    }
-    if (this.#policy === "always") this.#tell();
-  }
-
-  /** Rewrites log.json: `open` before the files change, `clean` once they will not. One at a time. */
+  /** Rewrites log.json: `open` before the files change, `clean` once they will not. */
   #writeState(to: "open" | "clean"): Promise<void> {
-    const write = async (): Promise<void> => {
-      const { open } = this.#segments;
-      const clean = { seq: this.#written, ts: this.#ts, segment: open.first, bytes: open.bytes };
-      try {
-        if (!this.#foundSynced) await this.#segments.syncFound();
-        this.#foundSynced = true;
-        this.#state = "stale"; // whether a failed rename took place is unknown
-        await this.#disk.replace(
-          this.#statePath,
-          stateBytes({ epoch: this.#epoch, epochs: this.#lives, clean: to === "clean" ? clean : undefined }),
-        );
-        this.#state = to;
-      } finally {
-        this.#stateWrite = undefined;
-      }
-    };
-    this.#stateWrite = write();
-    void this.#stateWrite.then(
+    const { open } = this.#segments;
+    const clean = { seq: this.#written, ts: this.#ts, segment: open.first, bytes: open.bytes };
+    const writing = this.#state.write(to === "open" ? to : clean);
+    void writing.then(
       () => this.flush(), // what was appended meanwhile
       () => undefined, // told by whoever asked for the write
     );
-    return this.#stateWrite;
+    return writing;
   }
 
   #troubled(error: unknown): void {
-    const first = this.#trouble === undefined;
-    this.#trouble = error as Error;
-    if (first) this.#events.trouble?.(this.#trouble);
-    if (this.#pending.length === 0 || this.#closed) return;
-    this.#retry ??= this.#clock.after(RETRY_MS, () => {
-      this.#retry = undefined;
-      this.flush();
-    });
+    this.#trouble.met(error, !this.#pending.empty && !this.#closed);
   }
-
-  #well(): void {
-    this.#retry?.();
-    this.#retry = undefined;
-    this.#overflowed = false;
-    if (this.#trouble === undefined) return;
-    this.#trouble = undefined;
-    if (this.#spoilt === undefined) this.#events.trouble?.(undefined);
-  }
-}
-
-function refusal(error: unknown): CibError {
-  if (error instanceof CibError) return error;
-  if (isDiskFull(error)) return new CibError("disk_full", "the disk under CIB_DATA is full", { cause: error });
-  return new CibError("internal", "the disk under CIB_DATA failed", { cause: error });
 }

@@ -213,7 +213,7 @@ export class Session {
     if (this.#agent !== agent) return;
     this.#ready = true;
     // The turn that the last daemon left open ended with it; what Claude's transcript still had has just been told.
-    for (const body of this.#interruptedTurn()) this.append(body);
+    if (this.#restarted) for (const body of this.#tail.closing("daemon_restart", this.#box.now())) this.append(body);
     if (this.#tail.state === "stopped" || this.#restarted)
       this.append({ type: "status", state: "idle", elapsed_ms: this.#elapsed() });
     this.#restarted = false;
@@ -221,10 +221,6 @@ export class Session {
   }
   /** The turn found open in the log when the daemon started. */
   #restarted = false;
-
-  #interruptedTurn(): FrameBody[] {
-    return this.#restarted ? this.#tail.closing("daemon_restart", this.#box.now()) : [];
-  }
 
   /** Once, at the daemon's start and before `start`: what is open in the log belongs to a Claude that is gone. */
   recover(): void {

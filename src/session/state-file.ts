@@ -64,7 +64,7 @@ export class StateFile {
   write(clean: Clean | "open"): Promise<void> {
     const write = async (): Promise<void> => {
       try {
-        await this.#found?.syncFound();
+        if (this.#found !== undefined) await this.#found.syncFound();
         this.#found = undefined;
         this.#says = "stale"; // whether a failed rename took place is unknown
         const state = { epoch: this.#epoch, epochs: this.#lives, clean: clean === "open" ? undefined : clean };

@@ -1,5 +1,5 @@
 /** The stage of the command line's tests: what it says is kept, and a box that only plays its part answers on loopback. */
-import { createServer } from "node:http";
+import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import type { Io } from "../../src/cli/io.ts";
 
@@ -32,7 +32,7 @@ export interface Asked {
 /** Answers every request with what `reply` gives, and keeps what was asked. */
 export async function fakeBox(reply: (asked: Asked) => { status?: number; body: unknown }) {
   const asked: Asked[] = [];
-  const server = createServer(async (request, response) => {
+  const answer = async (request: IncomingMessage, response: ServerResponse): Promise<void> => {
     let text = "";
     for await (const chunk of request) text += chunk;
     const one = {
@@ -44,7 +44,8 @@ export async function fakeBox(reply: (asked: Asked) => { status?: number; body: 
     asked.push(one);
     const { status = 200, body } = reply(one);
     response.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
-  });
+  };
+  const server = createServer((request, response) => void answer(request, response));
   await new Promise<void>((resolve) => server.listen(0, "127.0.0.1", resolve));
   return {
     url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,

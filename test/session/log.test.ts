@@ -7,8 +7,10 @@ import { describe, it } from "node:test";
 import { CibError } from "../../src/errors.ts";
 import type { Frame, FrameBody, SessionId } from "../../src/frame/frame.ts";
 import { maskOf } from "../../src/frame/select.ts";
-import { Log, type LogOptions, MAX_PENDING_BYTES, RETRY_MS } from "../../src/session/log.ts";
+import { Log, MAX_PENDING_BYTES } from "../../src/session/log.ts";
+import type { LogOptions } from "../../src/session/log-options.ts";
 import { MAX_FRAME_BYTES } from "../../src/session/segment.ts";
+import { RETRY_MS } from "../../src/session/trouble.ts";
 import { FakeClock, turn, until } from "./fake-clock.ts";
 import { MemoryDisk } from "./memory-disk.ts";
 

@@ -15,7 +15,15 @@ const start = (id: string): FrameBody => ({ type: "tool.use.start", id, tool: "B
 const result = (id: string): FrameBody => ({ type: "tool.use.result", id, tool: "Bash", output: "", duration_ms: 1 });
 
 test("an open turn is closed with its tools, its questions and one stop", () => {
-  const ask: FrameBody = { type: "ask.question", id: "q/0", of: 1, kind: "question", prompt: "?", options: [], multiSelect: false };
+  const ask: FrameBody = {
+    type: "ask.question",
+    id: "q/0",
+    of: 1,
+    kind: "question",
+    prompt: "?",
+    options: [],
+    multiSelect: false,
+  };
   const tail = tailOf(working, start("a"), start("b"), result("a"), ask);
   assert.deepEqual(tail.closing("daemon_restart", 1012), [
     { type: "tool.use.result", id: "b", tool: "Bash", output: null, error: "daemon_restart", duration_ms: 10 },
@@ -25,13 +33,26 @@ test("an open turn is closed with its tools, its questions and one stop", () => 
 });
 
 test("a turn that stopped leaves nothing to close", () => {
-  const tail = tailOf(working, start("a"), result("a"), { type: "stop", reason: "end_turn" }, { type: "status", state: "idle", elapsed_ms: 5 });
+  const tail = tailOf(
+    working,
+    start("a"),
+    result("a"),
+    { type: "stop", reason: "end_turn" },
+    { type: "status", state: "idle", elapsed_ms: 5 },
+  );
   assert.deepEqual(tail.closing("daemon_restart", 2000), []);
   assert.equal(tail.state, "idle");
 });
 
 test("what the log holds of the open turn is not told again", () => {
-  const tail = tailOf(working, { type: "text.delta", text: "abc", message: "m" }, { type: "text.delta", text: "de", message: "m" }, start("a"), result("a"), start("b"));
+  const tail = tailOf(
+    working,
+    { type: "text.delta", text: "abc", message: "m" },
+    { type: "text.delta", text: "de", message: "m" },
+    start("a"),
+    result("a"),
+    start("b"),
+  );
   const seen = tail.seen(0);
   assert.equal(seen.turnOpen, true);
   assert.equal(seen.text.get("m"), 5);
