@@ -1,10 +1,13 @@
 /** Pseudo-terminal of one session: bytes in and out, size, exit. The only file that knows node-pty. */
 import { accessSync, constants } from "node:fs";
-import * as nodePty from "node-pty";
+import type nodePty from "node-pty";
+import { addon } from "../addon.ts";
 
 /** A terminal narrower than 2 breaks Claude's layout; wider than 1000 helps nobody. Never 0×0. */
 const MIN_SIDE = 2;
 const MAX_SIDE = 1000;
+
+const native = addon<typeof nodePty>("node-pty");
 
 export interface PtySpec {
   /** Program and arguments; nothing secret, every user of the machine can read them. */
@@ -30,7 +33,7 @@ export function spawnPty(
 ): Pty {
   const [file = "claude", ...args] = asUser(spec);
   const direct = file === spec.argv[0];
-  const pty = nodePty.spawn(file, args, {
+  const pty = native().spawn(file, args, {
     name: "xterm-256color",
     cols: side(spec.cols),
     rows: side(spec.rows),

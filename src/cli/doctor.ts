@@ -72,11 +72,8 @@ async function addon(name: string, p: Probes): Promise<Row> {
     await p.load(name);
     return ok(name, "loads");
   } catch (thrown) {
-    return fail(
-      name,
-      firstLine(thrown),
-      `npm ci beside the bundle, with this Node and on this machine (${process.platform} ${process.arch})`,
-    );
+    const [found = "", ...todo] = firstLine(thrown).split("; ");
+    return fail(name, found, todo.join("; "));
   }
 }
 

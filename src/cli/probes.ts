@@ -1,10 +1,10 @@
 /** Probes: how doctor looks at the machine. Nothing here changes anything, and nothing leaves it. */
 import { execFile } from "node:child_process";
 import { accessSync, constants, existsSync, readFileSync, statfsSync, statSync } from "node:fs";
-import { createRequire } from "node:module";
 import { createServer } from "node:net";
 import { dirname } from "node:path";
 import { promisify } from "node:util";
+import { addon } from "../addon.ts";
 import { detectVersion } from "../agent/versions.ts";
 import type { Config } from "../config.ts";
 
@@ -25,7 +25,7 @@ export interface Probes {
   /** Node's version, "20.19.0". */
   readonly node: string;
   /** Rejects when the native addon does not load. */
-  readonly load: (addon: string) => Promise<unknown>;
+  readonly load: (name: string) => Promise<unknown>;
   readonly claudeVersion: (command: readonly string[], env: Config["env"]) => Promise<string>;
   /** What Claude says of its own login, with the sessions' configuration folder. */
   readonly login: (config: Config, folder: string) => Promise<{ readonly loggedIn: boolean; readonly method: string }>;
@@ -40,7 +40,7 @@ export interface Probes {
 
 export const probes: Probes = {
   node: process.versions.node,
-  load: async (addon) => createRequire(import.meta.url)(addon) as unknown,
+  load: async (name) => addon(name)(),
   claudeVersion: (command, env) => detectVersion(command, plainEnv(env)),
   login,
   folder,

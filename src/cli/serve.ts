@@ -3,6 +3,7 @@ import { existsSync, unlinkSync } from "node:fs";
 import { join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
+import { AddonError } from "../addon.ts";
 import { type Config, ConfigError, readConfig } from "../config.ts";
 import { type Daemon, startDaemon, VERSION } from "../daemon.ts";
 import { runDemo } from "../demo/demo.ts";
@@ -87,7 +88,8 @@ async function begin(config: Config, start: (config: Config) => Promise<Daemon>)
   } catch (failure) {
     const { code } = failure as NodeJS.ErrnoException;
     const { host, port } = config.listen;
-    if (failure instanceof ConfigError || failure instanceof LockedError) throw new Failure(failure.message);
+    if (failure instanceof ConfigError || failure instanceof LockedError || failure instanceof AddonError)
+      throw new Failure(failure.message);
     if (code === "EADDRINUSE")
       throw new Failure(
         `CIB_LISTEN: port ${port} on ${host} is taken; choose another one, as in CIB_LISTEN=${host}:${port + 1}`,

@@ -2,23 +2,18 @@
 import { nodeDisk } from "./disk.ts";
 import { type Meta, metaText } from "./meta.ts";
 
-export interface MetaFileEvents {
-  /** Called before each write. */
-  before(): void;
-  failed(failure: unknown): void;
-}
-
 export class MetaFile {
   readonly #path: string;
-  readonly #events: MetaFileEvents;
+  readonly #failed: (failure: unknown) => void;
   #value: Meta;
   #writing: Promise<void> | undefined;
   #changed = false;
 
-  constructor(path: string, value: Meta, events: MetaFileEvents) {
+  /** `failed` is told of each write that failed. */
+  constructor(path: string, value: Meta, failed: (failure: unknown) => void) {
     this.#path = path;
     this.#value = value;
-    this.#events = events;
+    this.#failed = failed;
   }
 
   get value(): Meta {
@@ -51,11 +46,10 @@ export class MetaFile {
   async #write(): Promise<void> {
     while (this.#changed) {
       this.#changed = false;
-      this.#events.before();
       try {
         await nodeDisk.replace(this.#path, Buffer.from(metaText(this.#value)));
       } catch (failure) {
-        this.#events.failed(failure);
+        this.#failed(failure);
       }
     }
     this.#writing = undefined;

@@ -11,6 +11,7 @@ import { type Info, infoOf } from "./info.ts";
 import type { Log } from "./log.ts";
 import { addUsage, learned, type Meta } from "./meta.ts";
 import { MetaFile } from "./meta-file.ts";
+import { Place } from "./place.ts";
 import type { PtyLane } from "./pty-lane.ts";
 import { Queue } from "./queue.ts";
 import { specOf } from "./spec.ts";
@@ -41,8 +42,7 @@ export class Session {
   #tail: Tail;
   readonly #ending = new Ending();
   #size = { cols: DEFAULT_COLS, rows: DEFAULT_ROWS };
-  /** Turns that had ended when the position in meta.json was taken (tail.ts counts them). */
-  #storedTurns = 0;
+  readonly #place: Place;
   /** Starts and stops happen one after the other. */
   readonly #turnstile = new Turnstile();
 
@@ -50,17 +50,15 @@ export class Session {
     this.id = meta.id;
     this.#box = box;
     this.log = parts.log;
-    this.#meta = new MetaFile(join(parts.folder, "meta.json"), meta, {
-      // The position must never be ahead of the log: what lies between would be told by nobody.
-      before: () => this.log.flush(),
-      // A full disk must not end the session: the next change writes everything again.
-      failed: (failure) => box.fault("meta.json", failure),
-    });
+    // A full disk must not end the session: the next change writes everything again.
+    this.#meta = new MetaFile(join(parts.folder, "meta.json"), meta, (failure) => box.fault("meta.json", failure));
     this.lane = parts.lane;
     this.fanout = parts.fanout;
+    let storedTurns = 0;
     this.#tail = tailOf(this.log.frames(this.#tailFrom()), meta.position?.seq ?? 0, (tail) => {
-      this.#storedTurns = tail.turns;
+      storedTurns = tail.turns;
     });
+    this.#place = new Place(this.log, this.#meta, storedTurns, (thrown) => box.fault(`log ${this.id}`, thrown));
     this.queue = new Queue({
       session: this.id,
       ledger: box.ledger,
@@ -113,7 +111,7 @@ export class Session {
       const { key, env = {} } = { ...kept, ...secrets };
       const credential = this.#box.credential(this.meta.auth, key);
       if (!this.meta.wanted) this.#meta.change({ wanted: true });
-      const seen = this.#tail.seen(this.#tail.turns - this.#storedTurns);
+      const seen = this.#tail.seen(this.#place.turnsSince(this.#tail.turns));
       const spec = specOf(this.meta, this.#box.settings, { credential, env, size: this.#size, seen });
       const agent = await this.#box.engine.start(spec, this.#events());
       this.#agent = agent;
@@ -147,6 +145,7 @@ export class Session {
   async close(reason: string): Promise<void> {
     await this.stop("term", { wanted: this.meta.wanted, reason });
     this.fanout.close("stopping");
+    await this.#place.kept();
     await this.#meta.saved();
     await this.log.close();
     await this.lane.spill();
@@ -187,10 +186,8 @@ export class Session {
     return {
       frame: (body) => this.#told(body),
       terminal: (bytes) => this.lane.write(bytes),
-      position: ({ file, offset }) => {
-        if (this.#ending.deaf) return;
-        this.#meta.change({ position: { file, offset, seq: this.log.numbered } });
-        this.#storedTurns = this.#tail.turns;
+      position: (at) => {
+        if (!this.#ending.deaf) this.#place.keep(at, this.#tail.turns);
       },
       ending: (how) => {
         this.#ready = false;

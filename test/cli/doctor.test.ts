@@ -56,8 +56,8 @@ describe("cib doctor", () => {
     [
       "an addon for another Node",
       "node-pty",
-      { load: async (name) => (name === "node-pty" ? refuse("was compiled against\nanother")() : undefined) },
-      /npm ci/,
+      { load: async (name) => (name === "node-pty" ? refuse("node-pty does not load: built for another; run npm install")() : undefined) },
+      /^run npm install/,
     ],
     ["no Claude Code", "claude", { claudeVersion: refuse("claude: not found") }, /CIB_CLAUDE/],
     [

@@ -372,6 +372,28 @@ describe("a disk that refuses", () => {
     await until(() => story(again).includes("heard: unwritten"), "written");
   });
 
+  test("the place in Claude's transcript is stored only when the log holds what was told of it", async () => {
+    await using w = await World.open();
+    const session = await w.create();
+    await w.stop();
+    mkdirSync(w.file(session.id, "log.json.next"));
+    await w.start();
+    const again = w.get(session.id);
+    await until(() => again.state === "idle", "it runs");
+    w.engine.transcripts.get(session.id)?.push("one", "two");
+    const agent = w.engine.agent(session.id);
+    agent.begin("two");
+    agent.finish();
+    agent.tell({ type: "meta", title: "written" });
+    await until(() => meta(w, again)["title"] === "written", "meta.json is written all the same");
+    assert.equal(meta(w, again)["position"], undefined);
+    rmdirSync(w.file(session.id, "log.json.next"));
+    await until(() => story(again).includes("heard: two"), "the log is written");
+    agent.finish();
+    await until(() => meta(w, again)["position"] !== undefined, "stored");
+    assert.deepEqual(meta(w, again)["position"], { file: session.id, offset: 2, seq: again.log.last - 1 });
+  });
+
   test("a session whose frames find no room is stopped and wanted again", async () => {
     await using w = await World.open();
     const session = await w.create();

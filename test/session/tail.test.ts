@@ -6,7 +6,7 @@ import { Tail } from "../../src/session/tail.ts";
 
 function tailOf(...bodies: FrameBody[]): Tail {
   const tail = new Tail();
-  bodies.forEach((body, i) => tail.take(body, 1000 + i));
+  for (const [i, body] of bodies.entries()) tail.take(body, 1000 + i);
   return tail;
 }
 

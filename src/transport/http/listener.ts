@@ -1,7 +1,8 @@
 /** Listener: the only file that knows uWebSockets.js. It turns callbacks that can be misused into exchanges and sockets that cannot. */
 
-import uWS from "uWebSockets.js";
+import type uWS from "uWebSockets.js";
 import { STATUS_CODES } from "node:http";
+import { addon } from "../../addon.ts";
 import { CibError } from "../../errors.ts";
 import {
   addressText,
@@ -27,6 +28,8 @@ export const MAX_BACKPRESSURE_BYTES = 16 * 1024 * 1024;
 const IDLE_TIMEOUT_S = 120;
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: typed as an enum that the addon does not have at run time. */
 const EXCLUSIVE_PORT = 1;
+
+const native = addon<typeof uWS>("uWebSockets.js");
 
 export interface Tls {
   /** Paths of PEM files. */
@@ -243,7 +246,7 @@ export class Listener {
   private constructor(app: uWS.TemplatedApp, listening: uWS.us_listen_socket) {
     this.#app = app;
     this.#listening = listening;
-    this.port = uWS.us_socket_local_port(listening as uWS.us_socket);
+    this.port = native().us_socket_local_port(listening as uWS.us_socket);
   }
 
   /** Listens. Rejects when the address is taken or a PEM file is unusable. */
@@ -261,7 +264,7 @@ export class Listener {
 
   /** Accepts nothing more. */
   refuse(): void {
-    uWS.us_listen_socket_close(this.#listening);
+    native().us_listen_socket_close(this.#listening);
   }
 
   /** Cuts every connection. */
@@ -276,13 +279,13 @@ interface WithOptions {
 }
 
 function makeApp(tls: Tls | undefined): uWS.TemplatedApp {
-  if (tls === undefined) return uWS.App();
-  return uWS.SSLApp({ cert_file_name: tls.cert, key_file_name: tls.key, ssl_prefer_low_memory_usage: true });
+  if (tls === undefined) return native().App();
+  return native().SSLApp({ cert_file_name: tls.cert, key_file_name: tls.key, ssl_prefer_low_memory_usage: true });
 }
 
 function behaviour(options: ListenOptions): uWS.WebSocketBehavior<Data> {
   return {
-    compression: uWS.DISABLED,
+    compression: native().DISABLED,
     maxPayloadLength: MAX_BODY_BYTES,
     maxBackpressure: MAX_BACKPRESSURE_BYTES,
     closeOnBackpressureLimit: 1,
