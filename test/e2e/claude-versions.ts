@@ -30,7 +30,7 @@ export async function claudeCommand(version: string): Promise<string[]> {
   const folder = join(root, ".cache", "claude", version);
   const name = version === JS_VERSION ? JAVASCRIPT : NATIVE;
   const file = join(folder, "node_modules", name, version === JS_VERSION ? "cli.js" : "claude");
-  if (!existsSync(file)) await install(folder, `${name}@${version}`);
+  if (!existsSync(file)) await install(folder, file, `${name}@${version}`);
   return version === JS_VERSION ? [process.execPath, file] : [file];
 }
 
@@ -45,20 +45,34 @@ export async function offlineReason(version: string): Promise<string | undefined
   }
 }
 
-/** Into a folder beside it and then renamed: an interrupted installation is none. */
-async function install(folder: string, what: string): Promise<void> {
+/** Into a folder beside it and then renamed: an interrupted installation is none. Of two that install at once the first wins. */
+async function install(folder: string, file: string, what: string): Promise<void> {
   const fresh = `${folder}.${process.pid}.new`;
   await mkdir(fresh, { recursive: true });
   await writeFile(join(fresh, "package.json"), '{"private":true}\n');
   const npm = join(dirname(process.execPath), "npm");
-  const args = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", what];
+  // Without a network the tests of this version are left out at once, not after npm's usual 70 s of patience.
+  const patience = ["--fetch-retries=1", "--fetch-retry-mintimeout=1000", "--fetch-retry-maxtimeout=1000"];
+  const args = ["install", "--ignore-scripts", "--no-audit", "--no-fund", "--no-save", ...patience, what];
   try {
     await promisify(execFile)(existsSync(npm) ? npm : "npm", args, { cwd: fresh, timeout: INSTALL_DEADLINE_MS });
+    if (existsSync(file)) return;
     await rm(folder, { recursive: true, force: true });
     await rename(fresh, folder);
+  } catch (fault) {
+    if (existsSync(file)) return;
+    throw new Error(reasonOf(fault), { cause: fault });
   } finally {
     await rm(fresh, { recursive: true, force: true });
   }
+}
+
+/** npm says what went wrong on its error output; the message of execFile only repeats the command. */
+function reasonOf(fault: unknown): string {
+  const said = (fault as { stderr?: unknown }).stderr;
+  const errors =
+    typeof said === "string" ? [...said.matchAll(/^npm (?:error|ERR!) (?!code |errno |syscall )(.+)$/gm)] : [];
+  return errors[0]?.[1] ?? String(fault);
 }
 
 /** The version that package.json pins must be the one the tests speak of. */

@@ -406,7 +406,13 @@ describe("a disk that refuses", () => {
     agent.begin("flood");
     for (let i = 0; i < 12; i++) agent.tell({ type: "text.delta", text: "x".repeat(1_000_000) });
     await until(() => !again.running, "stopped");
+    assert.equal(again.state, "stopped", "its last frames found room");
     assert.equal(again.meta.wanted, true);
+    assert.deepEqual(
+      [...new Set(w.faults.map(([where]) => where))],
+      [`log ${session.id}`],
+      "only the disk's own refusal",
+    );
     rmdirSync(w.file(session.id, "log.json.next"));
     await until(() => story(again).includes("stop disk_full") && story(again).at(-1) === "stopped", "written");
   });
