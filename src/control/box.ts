@@ -150,6 +150,8 @@ export class BoxControl implements Control {
     if (who.sessions !== undefined) throw new CibError("forbidden", "a token bound to sessions cannot create others");
     if (env !== undefined) authorise(who, ["sessions:env"], undefined);
     if (fork !== undefined) {
+      if (command.workdir !== undefined)
+        throw new CibError("bad_request", "workdir: does not go with fork, which works where its source does");
       authorise(who, ["sessions:read"], fork);
       this.#o.sessions.get(fork);
     }

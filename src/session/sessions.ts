@@ -102,7 +102,7 @@ export class Sessions {
       conversation: want.id,
       started: false,
       usage: { input: 0, output: 0, cache_read: 0, cache_write: 0, turns: 0 },
-      ...(want.effort !== undefined && { effort: want.effort }),
+      ...((want.effort ?? source?.meta.effort) !== undefined && { effort: want.effort ?? source?.meta.effort }),
       ...(want.title !== undefined && { title: want.title }),
       ...(source && { fork_of: source.meta.conversation }),
       ...(Object.keys(secrets).length > 0 && { sealed: box.seal(secrets, want.id) }),
@@ -142,13 +142,14 @@ export class Sessions {
   async recover(): Promise<void> {
     const starts: Promise<void>[] = [];
     for (const session of this.#byId.values()) {
-      session.recover();
-      const { wanted } = session.meta;
-      if (!wanted || this.#o.restore === "off") {
-        session.settle();
-        continue;
+      try {
+        session.recover();
+        if (session.meta.wanted && this.#o.restore !== "off") starts.push(this.#restart(session));
+        else session.settle();
+      } catch (failure) {
+        // One session's broken disk is not the others'.
+        this.#o.box.fault(`recover ${session.id}`, failure);
       }
-      starts.push(this.#restart(session));
     }
     await Promise.all(starts);
   }

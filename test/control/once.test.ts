@@ -45,7 +45,10 @@ test("two at once are one", async () => {
   };
   const both = await Promise.all([once.run("me", "1", "d", command), once.run("me", "1", "d", command)]);
   assert.equal(acts, 1);
-  assert.deepEqual(both.map(({ duplicate }) => duplicate), [false, true]);
+  assert.deepEqual(
+    both.map(({ duplicate }) => duplicate),
+    [false, true],
+  );
   await ledger.close();
 });
 
@@ -87,5 +90,9 @@ test("a digest depends on the content alone: not on the id, not on the order of 
 function sorted(value: unknown): unknown {
   if (Array.isArray(value)) return value.map(sorted);
   if (typeof value !== "object" || value === null) return value;
-  return Object.fromEntries(Object.entries(value).sort(([a], [b]) => (a < b ? -1 : 1)).map(([key, item]) => [key, sorted(item)]));
+  return Object.fromEntries(
+    Object.entries(value)
+      .sort(([a], [b]) => (a < b ? -1 : 1))
+      .map(([key, item]) => [key, sorted(item)]),
+  );
 }
