@@ -56,7 +56,10 @@ describe("cib doctor", () => {
     [
       "an addon for another Node",
       "node-pty",
-      { load: async (name) => (name === "node-pty" ? refuse("node-pty does not load: built for another; run npm install")() : undefined) },
+      {
+        load: async (name) =>
+          name === "node-pty" ? refuse("node-pty does not load: built for another; run npm install")() : undefined,
+      },
       /^run npm install/,
     ],
     ["no Claude Code", "claude", { claudeVersion: refuse("claude: not found") }, /CIB_CLAUDE/],

@@ -36,8 +36,11 @@ async function drained(session: Session): Promise<void> {
 }
 
 /** What the log tells of an input. */
-const told = (session: Session, input: string): string[] =>
-  framesOf(session).flatMap((frame) => (frame.type === "input" && frame.input === input ? [frame.state] : []));
+/** What was told of an input, once all of it may be read. */
+async function told(session: Session, input: string): Promise<string[]> {
+  await session.log.sync();
+  return framesOf(session).flatMap((frame) => (frame.type === "input" && frame.input === input ? [frame.state] : []));
+}
 
 describe("delivery", () => {
   test("types one text at a time, in order, each when the turn before it is over", async () => {
@@ -94,8 +97,8 @@ describe("delivery", () => {
     const [bad, good] = [await accept(session, "bad"), await accept(session, "good")];
     w.engine.agent(session.id).tell(idle);
     await drained(session);
-    assert.deepEqual(told(session, bad.input), ["accepted", "failed"]);
-    assert.deepEqual(told(session, good.input), ["accepted", "delivered"]);
+    assert.deepEqual(await told(session, bad.input), ["accepted", "failed"]);
+    assert.deepEqual(await told(session, good.input), ["accepted", "delivered"]);
     assert.ok(story(session).includes("failed the prompt was not taken"));
   });
 
@@ -105,7 +108,7 @@ describe("delivery", () => {
     const session = await w.create();
     const { input } = await accept(session, "heard");
     await drained(session);
-    assert.deepEqual(told(session, input), ["accepted", "delivered"]);
+    assert.deepEqual(await told(session, input), ["accepted", "delivered"]);
     assert.deepEqual(w.engine.prompts(session.id), ["heard"]);
   });
 
@@ -156,7 +159,7 @@ describe("cancel", () => {
     await accept(session, "next");
     await until(() => w.engine.prompts(session.id).includes("next"), "next");
     assert.deepEqual(w.engine.prompts(session.id), ["next"]);
-    assert.deepEqual(told(session, input), ["accepted", "failed"]);
+    assert.deepEqual(await told(session, input), ["accepted", "failed"]);
   });
 
   test("of a text that is being typed is a conflict", async () => {
@@ -182,7 +185,7 @@ describe("cancel", () => {
     await accept(w.get(session.id), "next");
     await drained(w.get(session.id));
     assert.deepEqual(w.engine.prompts(session.id), ["next"]);
-    assert.deepEqual(told(w.get(session.id), input), ["accepted", "failed"]);
+    assert.deepEqual(await told(w.get(session.id), input), ["accepted", "failed"]);
   });
 });
 
@@ -203,7 +206,7 @@ describe("when Claude dies while it is given a text", () => {
       await session.start();
       await drained(session);
       assert.deepEqual(w.engine.prompts(session.id), ["fatal"]);
-      assert.deepEqual(told(session, input), ["accepted", "delivered"]);
+      assert.deepEqual(await told(session, input), ["accepted", "delivered"]);
     });
   }
 
@@ -233,7 +236,7 @@ describe("after a kill of the daemon", () => {
       await w.crash(() => has && w.engine.transcripts.get(session.id)?.push("half"));
       await drained(w.get(session.id));
       assert.deepEqual(w.engine.prompts(session.id), ["half"]);
-      assert.deepEqual(told(w.get(session.id), input), ["accepted", "delivered"]);
+      assert.deepEqual(await told(w.get(session.id), input), ["accepted", "delivered"]);
     });
   }
 
@@ -281,7 +284,7 @@ describe("after a kill of the daemon", () => {
       writeFileSync(file, `${lines.slice(0, seq - 1).join("\n")}\n`);
     });
     await w.get(session.id).log.sync();
-    assert.deepEqual(told(w.get(session.id), input), ["accepted", "delivered"]);
+    assert.deepEqual(await told(w.get(session.id), input), ["accepted", "delivered"]);
     await w.get(session.id).start();
     await accept(w.get(session.id), "next");
     await drained(w.get(session.id));
@@ -304,7 +307,7 @@ describe("after a kill of the daemon", () => {
       });
       await until(() => w.get(session.id).state === "idle", "resumed");
       await drained(w.get(session.id));
-      assert.deepEqual(told(w.get(session.id), input), ["accepted", "delivered"]);
+      assert.deepEqual(await told(w.get(session.id), input), ["accepted", "delivered"]);
       assert.deepEqual(w.engine.prompts(session.id), ["kept"]);
     }
   });
@@ -322,7 +325,7 @@ describe("after a kill of the daemon", () => {
       writeFileSync(file, lines.filter((line) => !line.includes('"settle"')).join("\n"));
     });
     assert.equal(w.get(session.id).queue.size, 0);
-    assert.deepEqual(told(w.get(session.id), input), ["accepted", "failed"]);
+    assert.deepEqual(await told(w.get(session.id), input), ["accepted", "failed"]);
   });
 });
 
