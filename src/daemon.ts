@@ -1,6 +1,6 @@
 /** The composition root: it alone names every part and hands each what it needs. */
 import { randomBytes, randomUUID } from "node:crypto";
-import { chownSync, existsSync, mkdirSync, readFileSync } from "node:fs";
+import { chownSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import openapi from "../docs/openapi.json" with { type: "json" };
 import type { Credential } from "./agent/agent.ts";
@@ -12,7 +12,7 @@ import { Vault } from "./auth/vault.ts";
 import type { Config } from "./config.ts";
 import { BoxControl } from "./control/box.ts";
 import { CibError } from "./errors.ts";
-import { privateFolder, writeRename } from "./files.ts";
+import { makeFolder, privateFolder, writeRename } from "./files.ts";
 import { Lock } from "./lock.ts";
 import type { Box, Secrets } from "./session/box.ts";
 import { Ledger } from "./session/ledger.ts";
@@ -186,7 +186,7 @@ function makeFolders(config: Config): void {
   privateFolder(config.data);
   for (const folder of [config.workspace, config.home]) {
     if (existsSync(folder)) continue;
-    mkdirSync(folder, { recursive: true, mode: 0o755 });
+    makeFolder(folder, 0o755);
     if (config.sessionUser) chownSync(folder, config.sessionUser.uid, config.sessionUser.gid);
   }
 }

@@ -1,5 +1,15 @@
 /** Small files that change as a whole: written beside, then renamed, so that a reader never sees half of one. */
-import { closeSync, fdatasyncSync, fsyncSync, mkdirSync, openSync, renameSync, unlinkSync, writeSync } from "node:fs";
+import {
+  closeSync,
+  existsSync,
+  fdatasyncSync,
+  fsyncSync,
+  mkdirSync,
+  openSync,
+  renameSync,
+  unlinkSync,
+  writeSync,
+} from "node:fs";
 import { dirname } from "node:path";
 
 export const PRIVATE_FILE = 0o600;
@@ -41,5 +51,15 @@ export function syncFolder(path: string): void {
 
 /** A folder only its owner may enter; existing ones keep their mode. */
 export function privateFolder(path: string): void {
-  mkdirSync(path, { recursive: true, mode: PRIVATE_FOLDER });
+  makeFolder(path, PRIVATE_FOLDER);
+}
+
+/**
+ * Makes a folder with its parents; none where it exists. One by one: in some file systems (/proc) Node's own
+ * `recursive` tries for ever.
+ */
+export function makeFolder(path: string, mode: number): void {
+  if (existsSync(path)) return;
+  makeFolder(dirname(path), mode);
+  mkdirSync(path, { mode });
 }
