@@ -54,7 +54,6 @@ writeFileSync(
 );
 if (asked.length === QUESTIONS.length) {
   writeFileSync(`${ROOT}/bench/last.md`, report());
-  execFileSync(`${ROOT}/node_modules/.bin/biome`, ["format", "--write", "bench/last.md"], { cwd: ROOT });
 }
 
 for (const line of over) process.stderr.write(`bench: over budget: ${line}\n`);

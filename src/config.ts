@@ -35,6 +35,8 @@ export interface Config {
   readonly apiKey: string | undefined;
   readonly oauthToken: string | undefined;
   readonly baseUrl: string | undefined;
+  /** CIB_* variables that are no settings: a slip of the pen, most likely. */
+  readonly unknown: readonly string[];
   /** How to run Claude Code: a command and its first arguments. */
   readonly claude: readonly string[];
   /** The daemon's own environment: what a session may inherit is picked from it, never taken whole. */
@@ -49,6 +51,8 @@ export class ConfigError extends Error {
 export interface Overrides {
   /** `serve --dev`: mint a token when none is set, loopback only, everything under `.cib` in this folder. */
   readonly dev?: string;
+  /** With `dev`: the token that an earlier run minted, so that clients and sealed secrets outlive a restart. */
+  readonly devToken?: string;
   /** Claude Code where it does not come from PATH. */
   readonly claude?: readonly string[];
 }
@@ -95,6 +99,9 @@ const VARIABLES = v.object({
   ANTHROPIC_BASE_URL: text,
 });
 
+/** Read by the other commands, by the tests, and by the sessions' own marks. */
+const OTHERS = ["CIB_URL", "CIB_TOKEN", "CIB_BOX", "CIB_SESSION", "CIB_REQUIRE_ALL"];
+
 /** Reads the environment. Throws ConfigError naming the variable and what to do. */
 export function readConfig(env: Readonly<Record<string, string | undefined>>, overrides: Overrides = {}): Config {
   const given = Object.fromEntries(Object.entries(env).filter(([, value]) => value !== undefined && value !== ""));
@@ -104,8 +111,14 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
     throw new ConfigError(`${v.getDotPath(issue)}: ${issue.message.replace(/^Invalid type: /, "").toLowerCase()}`);
   }
   const set = result.output;
+  const known = new Set([...Object.keys(VARIABLES.entries), ...OTHERS]);
   const dev = overrides.dev;
-  const { token, minted } = readToken(set.CIB_AUTH_TOKEN, set.CIB_AUTH_TOKEN_FILE, dev !== undefined);
+  const { token, minted } = readToken(
+    set.CIB_AUTH_TOKEN,
+    set.CIB_AUTH_TOKEN_FILE,
+    dev !== undefined,
+    overrides.devToken,
+  );
   const under = (production: string, local: string) => resolve(dev === undefined ? production : `${dev}/.cib/${local}`);
   const listen = readAddress(set.CIB_LISTEN ?? (dev === undefined ? "0.0.0.0:8080" : "127.0.0.1:8080"));
   if (minted && !isLoopback(listen.host)) {
@@ -142,6 +155,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
     apiKey: set.ANTHROPIC_API_KEY,
     oauthToken: set.CLAUDE_CODE_OAUTH_TOKEN,
     baseUrl: set.ANTHROPIC_BASE_URL,
+    unknown: Object.keys(given).filter((name) => name.startsWith("CIB_") && !known.has(name)),
     claude: set.CIB_CLAUDE ? set.CIB_CLAUDE.split(" ") : (overrides.claude ?? ["claude"]),
     env,
   });
@@ -151,6 +165,7 @@ function readToken(
   token: string | undefined,
   file: string | undefined,
   dev: boolean,
+  kept: string | undefined,
 ): { token: string; minted: boolean } {
   let value = token;
   if (value === undefined && file !== undefined) {
@@ -160,7 +175,7 @@ function readToken(
       throw new ConfigError(`CIB_AUTH_TOKEN_FILE: cannot read ${file}`, { cause });
     }
   }
-  if (value === undefined && dev) return { token: randomBytes(32).toString("base64url"), minted: true };
+  if (value === undefined && dev) return { token: kept ?? randomBytes(32).toString("base64url"), minted: true };
   if (value === undefined) {
     throw new ConfigError(
       "CIB_AUTH_TOKEN: not set; set it to a secret of at least 32 characters (openssl rand -hex 32), or use serve --dev",

@@ -69,3 +69,14 @@ test("addresses may be IPv6, and a uid may bring its gid", () => {
   assert.deepEqual(config.listen, { host: "::1", port: 81 });
   assert.deepEqual(config.sessionUser, { uid: 1000, gid: 1001 });
 });
+
+test("a token that --dev minted before is used again, and one that is set beats it", () => {
+  const kept = "k".repeat(43);
+  const config = readConfig({}, { dev: "/tmp/x", devToken: kept });
+  assert.deepEqual([config.token, config.minted], [kept, true]);
+  assert.equal(readConfig({ CIB_AUTH_TOKEN: TOKEN }, { dev: "/tmp/x", devToken: kept }).token, TOKEN);
+});
+
+test("a variable that is no setting is named", () => {
+  assert.deepEqual(readConfig({ CIB_AUTH_TOKEN: TOKEN, CIB_MODELL: "x", CIB_URL: "y" }).unknown, ["CIB_MODELL"]);
+});

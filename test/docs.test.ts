@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { SCOPES } from "../src/auth/scopes.ts";
-import { COMMANDS } from "../src/control/commands.ts";
+import { COMMANDS, KEYS } from "../src/control/commands.ts";
 import { TYPES } from "../src/frame/registry.ts";
 import { ROUTES } from "../src/transport/http/routes.ts";
 
@@ -29,6 +29,7 @@ test("every frame type with its fields and every command is in PROTOCOL.md", () 
       assert.ok(row.includes(field) || field === "limit_resets_at", `${name}.${field}`);
   }
   for (const name of Object.keys(COMMANDS)) assert.ok(text.includes(name), name);
+  for (const name of Object.keys(KEYS)) assert.ok(text.includes(name) || /^Ctrl\+[CDLORTU]$/.test(name), name);
 });
 
 test("every link between the documents leads somewhere", () => {

@@ -1,6 +1,6 @@
 /** cib serve: reads the configuration, starts the daemon, and stops it gracefully when told to. */
-import { existsSync, unlinkSync } from "node:fs";
-import { join, resolve } from "node:path";
+import { existsSync, readFileSync, unlinkSync } from "node:fs";
+import { delimiter, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { AddonError } from "../addon.ts";
@@ -25,6 +25,9 @@ const DEMO_KEY = "sk-ant-demo-0000000000000000000000000000";
  */
 const SMALL_YOUNG_GENERATION = "--semi-space-growth-factor=1";
 
+/** In CIB_DATA, 0600: what --dev minted, so that the next run has the same. */
+const TOKEN_FILE = "dev-token";
+
 const OPTIONS = { dev: { type: "boolean" }, demo: { type: "boolean" } } as const;
 
 /** `stop` ends the daemon. Returns the exit code when all is closed; throws UsageError and Failure. */
@@ -46,6 +49,7 @@ export async function serve(
   const box: Box = { url: daemon.url, token: config.token };
   try {
     if (left !== undefined) writeRename(left, `${JSON.stringify(box)}\n`);
+    if (config.minted) writeRename(join(config.data, TOKEN_FILE), `${config.token}\n`);
     greet(daemon, config, io);
     if (demo) await show(box, io, stop);
     await ended(stop);
@@ -75,11 +79,21 @@ function demoEnv({ env, cwd }: Io, baseUrl: string): Io["env"] {
 function read(env: Io["env"], cwd: string, dev: boolean): Config {
   const claude = pinnedClaude();
   try {
-    return readConfig(env, dev ? { dev: cwd, ...(claude && { claude: [claude] }) } : {});
+    if (!dev) return readConfig(env);
+    const overrides = { dev: cwd, ...(claude && { claude: [claude] }) };
+    const config = readConfig(env, overrides);
+    const devToken = config.minted ? keptToken(config.data) : undefined;
+    return devToken === undefined ? config : readConfig(env, { ...overrides, devToken });
   } catch (failure) {
     if (failure instanceof ConfigError) throw new Failure(failure.message);
     throw failure;
   }
+}
+
+function keptToken(data: string): string | undefined {
+  const file = join(data, TOKEN_FILE);
+  const token = existsSync(file) ? readFileSync(file, "utf8").trim() : "";
+  return /^[\w-]{43}$/.test(token) ? token : undefined;
 }
 
 async function begin(config: Config, start: (config: Config) => Promise<Daemon>): Promise<Daemon> {
@@ -94,7 +108,8 @@ async function begin(config: Config, start: (config: Config) => Promise<Daemon>)
       throw new Failure(
         `CIB_LISTEN: port ${port} on ${host} is taken; choose another one, as in CIB_LISTEN=${host}:${port + 1}`,
       );
-    if (code === "EACCES" || code === "EPERM" || code === "ENOENT" || code === "ENOSPC" || code === "EROFS")
+    // Whatever the system refused (EACCES, ENOENT, EEXIST, ENOTDIR, ENOSPC, EROFS …) is the person's to mend.
+    if (/^E[A-Z0-9]+$/.test(code ?? ""))
       throw new Failure(`cannot start: ${(failure as Error).message}; cib doctor tells more`);
     throw failure;
   }
@@ -109,6 +124,23 @@ function greet(daemon: Daemon, config: Config, io: Io): void {
       "note: sessions run as this user (isolation: none): approvals and scopes are no barrier against what runs inside them\n",
     );
   }
+  for (const name of config.unknown)
+    io.err(`note: ${name} is not a setting of this box (docs/HTTP-API.md lists them)\n`);
+  const [claude = ""] = config.claude;
+  if (!findable(claude, config.env["PATH"]))
+    io.err(`note: Claude Code is not found (${claude}): no session can start; install it, or set CIB_CLAUDE\n`);
+  const folder = join(config.home, ".claude");
+  const paid = config.apiKey !== undefined || config.oauthToken !== undefined;
+  if (!paid && !existsSync(join(folder, ".credentials.json"))) {
+    io.err(
+      `note: Claude Code has no login here: set ANTHROPIC_API_KEY, or run\n      HOME=${config.home} CLAUDE_CONFIG_DIR=${folder} ${config.claude.join(" ")} auth login\n`,
+    );
+  }
+}
+
+function findable(command: string, path = ""): boolean {
+  if (command.includes("/")) return existsSync(command);
+  return path.split(delimiter).some((folder) => folder !== "" && existsSync(join(folder, command)));
 }
 
 async function show(box: Box, io: Io, stop: AbortSignal): Promise<void> {

@@ -241,6 +241,7 @@ export class BoxControl implements Control {
         last: turn.last,
         messages: turn.messages,
         ...(turn.reason !== undefined && { reason: turn.reason }),
+        ...(turn.error !== undefined && { error: turn.error }),
       },
     };
   }

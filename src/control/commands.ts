@@ -52,16 +52,30 @@ const session = v.pipe(
   v.transform((s) => s as NonNullable<typeof s>),
 );
 const whole = v.pipe(v.number(), v.safeInteger("expected a whole number"), v.minValue(0, "expected a number ≥ 0"));
-const label = v.pipe(v.string(), v.minLength(1, "empty"), bytes(MAX_TITLE_BYTES));
+/** A lone surrogate would be one thing in JSON and another in CBOR. */
+const wellFormed = v.check<string, string>((s) => s.isWellFormed(), "not well-formed Unicode");
+const label = v.pipe(
+  v.string(),
+  v.minLength(1, "empty"),
+  bytes(MAX_TITLE_BYTES),
+  wellFormed,
+  v.check((s) => !hasControls(s) && !/[\t\n]/.test(s), "holds control characters"),
+);
 const name = v.pipe(
   v.string(),
-  v.regex(/^[\w.:[\]@/-]{1,128}$/, "expected letters, digits and . : - _ / [ ] @, at most 128"),
+  v.regex(/^\w[\w.:[\]@/-]{0,127}$/, "expected letters, digits and . : - _ / [ ] @, at most 128"),
 );
+/** Below 2 Claude's layout breaks, above 1,000 nobody reads. */
+const side = v.pipe(whole, v.minValue(2, "expected at least 2"), v.maxValue(1000, "expected at most 1000"));
 const types = v.array(v.picklist(Object.keys(TYPES) as FrameTypeName[]));
 const env = v.pipe(
   v.record(
     v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, "expected a variable name")),
-    v.pipe(v.string(), bytes(32_768)),
+    v.pipe(
+      v.string(),
+      bytes(32_768),
+      v.check((s) => !s.includes("\0"), "holds a NUL byte"),
+    ),
   ),
   v.check((e) => Object.keys(e).length <= 64, "more than 64 variables"),
 );
@@ -101,6 +115,7 @@ const inputs = {
     v.pipe(
       v.string(),
       bytes(MAX_INPUT_BYTES),
+      wellFormed,
       v.check((s) => s.trim() !== "", "empty"),
       v.check((s) => !hasControls(s), "holds control characters; send them as data"),
     ),
@@ -129,7 +144,7 @@ export const COMMANDS = {
   interrupt: { scope: ["sessions:write"], args: { session } },
   resize: {
     scope: ["pty:write"],
-    args: { session, cols: v.pipe(whole, v.minValue(1)), rows: v.pipe(whole, v.minValue(1)) },
+    args: { session, cols: side, rows: side },
   },
   frames: {
     scope: ["sessions:read"],

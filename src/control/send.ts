@@ -19,6 +19,8 @@ export interface Turn {
   readonly last: number;
   readonly messages: readonly Message[];
   readonly reason?: string;
+  /** What an error frame of the turn said last. */
+  readonly error?: string;
   readonly truncated?: true;
 }
 
@@ -33,11 +35,19 @@ export function collectTurn(
     let last = input.seq;
     let begun = false;
     let chars = 0;
+    let error: string | undefined;
     const finish = (ended: boolean, reason?: string): void => {
       signal.removeEventListener("abort", onAbort);
       reader[Symbol.dispose]();
       const truncated = chars > MAX_REPLY_CHARS;
-      resolve({ ended, last, messages, ...(reason !== undefined && { reason }), ...(truncated && { truncated }) });
+      resolve({
+        ended,
+        last,
+        messages,
+        ...(reason !== undefined && { reason }),
+        ...(error !== undefined && { error }),
+        ...(truncated && { truncated }),
+      });
     };
     const onAbort = (): void => finish(false);
     const take = (frame: Frame): "ok" | "gone" => {
@@ -51,6 +61,8 @@ export function collectTurn(
       } else if (begun && frame.type === "text.delta" && frame.agent === undefined) {
         chars += frame.text.length;
         if (chars <= MAX_REPLY_CHARS) add(messages, frame);
+      } else if (begun && frame.type === "error") {
+        error = frame.message;
       } else if (begun && frame.type === "stop") {
         finish(true, frame.reason);
         return "gone";
@@ -68,7 +80,7 @@ export function collectTurn(
     };
     const reader = session.fanout.attach({
       from: input.seq,
-      mask: maskOf(["text.delta", "input", "stop", "status"]),
+      mask: maskOf(["text.delta", "input", "stop", "status", "error"]),
       sink,
     });
     if (signal.aborted) finish(false);

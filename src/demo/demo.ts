@@ -3,11 +3,13 @@ import type { Frame } from "../frame/frame.ts";
 import { type Look, present } from "./present.ts";
 import { DEMO_PROMPT } from "./script.ts";
 
+const TITLE = "demo";
+
 /** The box as the demo reaches it: over HTTP, as anybody does. */
 export interface DemoBox {
   readonly url: string;
   readonly token: string;
-  readonly call: (method: "POST", path: string, body: object) => Promise<unknown>;
+  readonly call: (method: "GET" | "POST", path: string, body?: object) => Promise<unknown>;
 }
 
 /** Shows the demo until `signal` ends it. `out` takes whole lines. */
@@ -17,10 +19,12 @@ export async function runDemo(
   look: Look,
   signal: AbortSignal,
 ): Promise<void> {
-  const { session } = (await box.call("POST", "/api/sessions", { title: "demo" })) as { session: string };
-  out(`\nsession ${session}\n\n`);
+  const before = await lastDemo(box);
+  const { session } = before ?? ((await box.call("POST", "/api/sessions", { title: TITLE })) as { session: string });
+  out(`\nsession ${session}${before ? ", as the last demo left it" : ""}\n\n`);
   const frames = follow(box, session, signal);
-  await box.call("POST", `/api/sessions/${session}/input`, { text: DEMO_PROMPT, id: "demo" });
+  // The id makes it one prompt, however often the demo is started on this session.
+  await box.call("POST", `/api/sessions/${session}/input`, { text: DEMO_PROMPT, id: `demo-${session}` });
   let told = false;
   for await (const frame of frames) {
     out(`${present(frame, look)}\n`);
@@ -28,6 +32,14 @@ export async function runDemo(
     told = true;
     out(hints(box, session));
   }
+}
+
+/** A session that an earlier demo in this folder left running: it goes on where it was. */
+async function lastDemo(box: DemoBox): Promise<{ session: string } | undefined> {
+  const { sessions } = (await box.call("GET", "/api/sessions")) as {
+    sessions: { session: string; title?: string; state: string }[];
+  };
+  return sessions.find(({ title, state }) => title === TITLE && state !== "stopped");
 }
 
 function hints({ url, token }: DemoBox, session: string): string {

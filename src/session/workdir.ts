@@ -4,6 +4,9 @@ import { basename, dirname, isAbsolute, join, relative, resolve, sep } from "nod
 import { CibError } from "../errors.ts";
 import { PRIVATE_FOLDER } from "../files.ts";
 
+/** Claude Code names a folder after the whole path, and file systems take 255 bytes. */
+export const MAX_WORKDIR_BYTES = 250;
+
 /** Its real path. `user`: who owns what is made. Throws `bad_request` for a place outside the workspace or a file. */
 export function workdirIn(
   workspace: string,
@@ -13,6 +16,9 @@ export function workdirIn(
   const root = realpathSync(workspace);
   const path = resolve(root, wish ?? ".");
   if (!inside(root, path)) throw new CibError("bad_request", `workdir: outside the workspace ${workspace}`);
+  if (Buffer.byteLength(path) > MAX_WORKDIR_BYTES) {
+    throw new CibError("bad_request", `workdir: longer than ${MAX_WORKDIR_BYTES} bytes with the workspace before it`);
+  }
   // Only the part that exists can hold links: looked at before anything is made, so that nothing is made out there.
   const missing: string[] = [];
   let at = path;

@@ -82,6 +82,25 @@ test("a text that would steer the terminal is refused", () => {
   }
 });
 
+test("what could mean two things, or pass for an option, is refused", () => {
+  const create = (more: object) => refusal(() => parseCommand({ cmd: "sessions.create", ...more }));
+  assert.match(create({ model: "--dangerously" }), /^model: /);
+  assert.match(create({ title: "a\u001b[31mb" }), /^title: holds control characters/);
+  assert.match(create({ title: "a\ud800" }), /^title: not well-formed/);
+  assert.match(create({ env: { A: "x\0y" } }), /^env\.A: holds a NUL/);
+  assert.equal(create({ model: "claude-sonnet-4-6[1m]", title: "größe 漢", env: { A: "x\ny" } }), "taken");
+  assert.match(
+    refusal(() => parseCommand({ cmd: "input", session: SESSION, text: "a\ud800" })),
+    /^text: not well-formed/,
+  );
+  for (const cols of [0, 1, 1001, 1e9]) {
+    assert.match(
+      refusal(() => parseCommand({ cmd: "resize", session: SESSION, cols, rows: 40 })),
+      /^cols: expected at (least 2|most 1000)/,
+    );
+  }
+});
+
 test("limits count UTF-8 bytes", () => {
   const text = "ü".repeat(MAX_INPUT_BYTES / 2);
   assert.equal(

@@ -258,7 +258,10 @@ export class Listener {
       // Exclusive: two daemons on one port would share its connections at random.
       (app as unknown as WithOptions).listen(options.host, options.port, EXCLUSIVE_PORT, resolve);
     });
-    if (listening === false) throw new Error(`listen: ${options.host}:${options.port} is taken or not ours`);
+    if (listening === false) {
+      const taken = new Error(`listen: ${options.host}:${options.port} is taken or not ours`);
+      throw Object.assign(taken, { code: "EADDRINUSE" });
+    }
     return new Listener(app, listening);
   }
 
