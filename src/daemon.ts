@@ -12,7 +12,7 @@ import { Vault } from "./auth/vault.ts";
 import type { Config } from "./config.ts";
 import { BoxControl } from "./control/box.ts";
 import { CibError } from "./errors.ts";
-import { makeFolder, privateFolder, writeRename } from "./files.ts";
+import { FileError, makeFolder, privateFolder, writeRename } from "./files.ts";
 import { Lock } from "./lock.ts";
 import type { Box, Secrets } from "./session/box.ts";
 import { Ledger } from "./session/ledger.ts";
@@ -49,7 +49,7 @@ interface Identity {
   readonly salt: string;
 }
 
-/** Starts everything, in an order in which nothing can be reached before it works. Throws ConfigError, LockedError, system errors. */
+/** Starts everything, in an order in which nothing can be reached before it works. Throws ConfigError, FileError, LockedError, system errors. */
 export async function startDaemon(config: Config, deps: Deps = {}): Promise<Daemon> {
   const fault = deps.fault ?? ((where, thrown) => console.error(`fault in ${where}:`, thrown));
   const undo = new Undo(fault);
@@ -193,10 +193,24 @@ function makeFolders(config: Config): void {
 
 function readIdentity(data: string): Identity {
   const file = join(data, "box.json");
-  if (existsSync(file)) return JSON.parse(readFileSync(file, "utf8")) as Identity;
+  if (existsSync(file)) return parseIdentity(file, readFileSync(file, "utf8"));
   const fresh: Identity = { id: randomUUID(), salt: randomBytes(16).toString("hex") };
   writeRename(file, `${JSON.stringify(fresh)}\n`);
   return fresh;
+}
+
+function parseIdentity(file: string, text: string): Identity {
+  let why = 'expected {"id", "salt"}';
+  try {
+    const { id, salt } = JSON.parse(text) as Partial<Record<keyof Identity, unknown>>;
+    if (typeof id === "string" && id !== "" && typeof salt === "string" && /^[0-9a-f]{32}$/.test(salt))
+      return { id, salt };
+  } catch (failure) {
+    why = (failure as Error).message;
+  }
+  throw new FileError(
+    `${file}: not understood (${why}); restore it, or move it away: the box gets a new identity then, and session keys sealed under the old one are gone`,
+  );
 }
 
 /** The one credential a session of this mode gets. */

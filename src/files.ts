@@ -15,6 +15,11 @@ import { dirname } from "node:path";
 export const PRIVATE_FILE = 0o600;
 export const PRIVATE_FOLDER = 0o700;
 
+/** A file of ours that cannot be understood; the message names it and says what to do. */
+export class FileError extends Error {
+  override readonly name = "FileError";
+}
+
 /** Replaces `path` with `text` (mode 0600), durably: after the return a power loss cannot bring the old content back. */
 export function writeRename(path: string, text: string): void {
   const next = `${path}.next`;

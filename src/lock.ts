@@ -12,7 +12,9 @@ function identity(pid: number): string | undefined {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, "utf8");
     // The name in field 2 may hold spaces and brackets: the fields after its last bracket are counted.
-    return `${pid} ${stat.slice(stat.lastIndexOf(")") + 2).split(" ")[19]}`;
+    const fields = stat.slice(stat.lastIndexOf(")") + 2).split(" ");
+    // A zombie runs no more: only its parent has not looked yet.
+    return fields[0] === "Z" || fields[0] === "X" ? undefined : `${pid} ${fields[19]}`;
   } catch {
     return undefined;
   }

@@ -3,7 +3,7 @@ import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
 import { readFileSync } from "node:fs";
 import * as v from "valibot";
 import { CibError } from "../errors.ts";
-import { writeRename } from "../files.ts";
+import { FileError, writeRename } from "../files.ts";
 
 /** `cib_<id>_<secret>`: the prefix lets secret scanners find it; 32 random bytes need no slow hash. */
 const FORM = /^cib_([0-9a-f]{16})_([A-Za-z0-9_-]{43})$/;
@@ -37,7 +37,7 @@ export class Tokens implements Disposable {
   readonly #live = new Map<string, Live>();
   #timer: NodeJS.Timeout | undefined;
 
-  /** Reads the file; throws when it is there and cannot be understood: guessing would lock devices out or let them in. */
+  /** Reads the file; throws FileError when it is there and cannot be understood: guessing would lock devices out or let them in. */
   constructor(file: string, now: () => number) {
     this.#file = file;
     this.#now = now;
@@ -148,5 +148,12 @@ function readTokens(file: string): TokenRecord[] {
     if ((failure as NodeJS.ErrnoException).code === "ENOENT") return [];
     throw failure;
   }
-  return v.parse(FILE, JSON.parse(text)).tokens;
+  try {
+    return v.parse(FILE, JSON.parse(text)).tokens;
+  } catch (cause) {
+    throw new FileError(
+      `${file}: not understood (${(cause as Error).message}); restore it, or move it away to start without device tokens`,
+      { cause },
+    );
+  }
 }

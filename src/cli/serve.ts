@@ -10,7 +10,7 @@ import { runDemo } from "../demo/demo.ts";
 import { startModel } from "../demo/model.ts";
 import { type Look, lookOf } from "../demo/present.ts";
 import { demoScript } from "../demo/script.ts";
-import { writeRename } from "../files.ts";
+import { FileError, writeRename } from "../files.ts";
 import { LockedError } from "../lock.ts";
 import { type Box, CLIENT_FILE, call } from "./box.ts";
 import { EXIT, Failure, type Io, UsageError } from "./io.ts";
@@ -102,8 +102,10 @@ async function begin(config: Config, start: (config: Config) => Promise<Daemon>)
   } catch (failure) {
     const { code } = failure as NodeJS.ErrnoException;
     const { host, port } = config.listen;
-    if (failure instanceof ConfigError || failure instanceof LockedError || failure instanceof AddonError)
-      throw new Failure(failure.message);
+    if ([ConfigError, FileError, LockedError, AddonError].some((kind) => failure instanceof kind))
+      throw new Failure((failure as Error).message);
+    if (code === "ENOSPC" || code === "EDQUOT")
+      throw new Failure(`CIB_DATA is full: free some space on the disk of ${config.data}, then start again`);
     if (code === "EADDRINUSE")
       throw new Failure(
         `CIB_LISTEN: port ${port} on ${host} is taken; choose another one, as in CIB_LISTEN=${host}:${port + 1}`,

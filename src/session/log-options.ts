@@ -21,6 +21,8 @@ export interface LogEvents {
   trouble(error: Error | undefined): void;
   /** More than MAX_PENDING_BYTES wait: stop the session. Told once until the disk works again. */
   overflow(): void;
+  /** Told once, while opening: its files were found damaged. `message` names the file and what was lost. */
+  damaged(message: string): void;
 }
 
 export interface LogOptions {

@@ -65,7 +65,9 @@ export class Log {
 
     this.#disk.folder(options.folder);
     this.#state = new StateFile(this.#disk, options.folder);
-    const found = Segments.open(this.#disk, options.folder, options.session, this.#state.before?.clean);
+    const { before } = this.#state;
+    const ends = before?.epochs.map(([, end]) => end);
+    const found = Segments.open(this.#disk, options.folder, options.session, before?.clean, ends);
     this.#segments = found.segments;
     this.#reader = new Reader(this.#disk, found.segments.list);
     this.#last = this.#written = found.last;
@@ -81,10 +83,12 @@ export class Log {
     // A raised epoch is told to clients from now on, so it must not be forgotten: a second stop would give the same epoch another end.
     if (!this.#state.begin(found, this.#clock.now()))
       void this.#writeState("clean").catch((error: unknown) => this.#troubled(error));
+    if (found.damage !== undefined) this.#events.damaged?.(found.damage);
   }
 
   /**
-   * Opens a session's log, or begins one. After an unclean stop the end is repaired and the epoch raised.
+   * Opens a session's log, or begins one. After an unclean stop the end is repaired and the epoch raised. Damage costs
+   * the frames it hit and no others: they become a gap, and no number that was known is given out again.
    * A log left clean is not written to before the first append. Throws what the disk throws.
    */
   static open(options: LogOptions): Log {
@@ -157,7 +161,7 @@ export class Log {
     if (cursor.next > last) return undefined;
     const tailFirst = this.#written - this.#tail.size + 1;
     if (cursor.next < tailFirst) {
-      const frame = this.#reader.take(cursor);
+      const frame = this.#reader.take(cursor, this.#written);
       if (frame !== undefined) return frame;
       cursor.next = tailFirst; // damage up to here
       if (tailFirst > last) return undefined;

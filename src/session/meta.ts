@@ -1,7 +1,8 @@
 /** A session's meta.json: what it takes to find and resume it; written on changes and once a turn, never per frame. */
 import { readFileSync } from "node:fs";
+import { dirname } from "node:path";
 import * as v from "valibot";
-import { writeRename } from "../files.ts";
+import { FileError, writeRename } from "../files.ts";
 import { type Body, type SessionId, sessionId } from "../frame/frame.ts";
 
 const META = v.object({
@@ -23,6 +24,8 @@ const META = v.object({
   bypass: v.boolean(),
   auth: v.picklist(["subscription", "api_key"]),
   title: v.optional(v.string()),
+  /** The creator gave the title: Claude's own does not take its place. */
+  named: v.optional(v.boolean()),
   version: v.optional(v.string()),
   /** Whether it should run after a restart of the daemon. */
   wanted: v.boolean(),
@@ -48,9 +51,16 @@ const META = v.object({
 
 export type Meta = v.InferOutput<typeof META>;
 
-/** Throws when the file is missing or not understood; the caller reports the session and goes on with the others. */
+/** Throws FileError when the file is missing or not understood; the caller reports the session and goes on with the others. */
 export function readMeta(file: string): Meta {
-  return v.parse(META, JSON.parse(readFileSync(file, "utf8")));
+  try {
+    return v.parse(META, JSON.parse(readFileSync(file, "utf8")));
+  } catch (cause) {
+    throw new FileError(
+      `${file}: not understood (${(cause as Error).message}); the session is left out: restore the file from a backup, or move the folder ${dirname(file)} away`,
+      { cause },
+    );
+  }
 }
 
 /** At once and durably: for a session that comes to be. */

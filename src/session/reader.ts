@@ -33,8 +33,11 @@ export class Reader {
     this.#segments = segments;
   }
 
-  /** The first frame at or after the cursor, which moves behind it; undefined at the end of the files. Throws what the disk throws. */
-  take(cursor: Cursor): Encoded | undefined {
+  /**
+   * The first frame at or after the cursor, which moves behind it; undefined at the end of the files. A line that claims
+   * a number above `last` is damage. Throws what the disk throws.
+   */
+  take(cursor: Cursor, last: Seq): Encoded | undefined {
     let segment = this.#place(cursor);
     while (segment !== undefined) {
       const line = this.#line(segment, cursor);
@@ -46,6 +49,10 @@ export class Reader {
       }
       const frame = this.#frame(line);
       if (frame === undefined || frame.seq < cursor.next) continue;
+      if (frame.seq > last) {
+        this.damaged++;
+        continue;
+      }
       cursor.next = frame.seq + 1;
       return frame;
     }

@@ -83,26 +83,30 @@ function nextLine(disk: Disk, fd: number, from: number, end: number): { at: numb
   return undefined;
 }
 
-/** The seq of a segment's first line, 0 when it has none. */
+/** The seq of the first line of ours in a file, 0 when it has none: one read unless its beginning is damaged. */
 export function firstSeq(disk: Disk, path: string): Seq {
   const fd = disk.openRead(path);
   try {
-    return seqAt(probe.subarray(0, disk.read(fd, probe.subarray(0, HEAD_BYTES), 0)), 0);
+    const seq = seqAt(probe.subarray(0, disk.read(fd, probe.subarray(0, HEAD_BYTES), 0)), 0);
+    return seq > 0 ? seq : (nextLine(disk, fd, 1, disk.sizeOf(fd))?.seq ?? 0);
   } finally {
     disk.close(fd);
   }
 }
 
-/** What an unclean stop left of a file: `bytes` up to the end of its last sound line, and that line's seq and ts. */
+/** What is left of a file: `bytes` up to the end of its last sound line, and the highest seq and ts near it. */
 export interface Sound {
   readonly bytes: number;
   readonly seq: Seq;
   readonly ts: number;
+  /** Lines before that end are damaged or missing: as far as was looked. */
+  readonly holes: boolean;
 }
 
 /**
- * Checks the end of a file: every line there must be whole, JSON, of this session and the successor of the one before it.
- * A half line, a run of NULs or a page that was never written ends what is sound. Undefined: nothing is.
+ * Finds the last sound line: whole, JSON, of this session and after the one before it. A half line, a run of NULs or a
+ * page that was never written is no end as long as a sound line follows: its number has been given out.
+ * Undefined: nothing is sound.
  */
 export function soundEnd(disk: Disk, path: string, session: string): Sound | undefined {
   const fd = disk.openRead(path);
@@ -121,19 +125,27 @@ export function soundEnd(disk: Disk, path: string, session: string): Sound | und
 
 function soundLines(bytes: Buffer, offset: number, session: string): Sound | undefined {
   let found: Sound | undefined;
+  let [before, most, ts] = [0, 0, 0];
+  let [hole, holes] = [false, false];
   // Not at the file's start: what precedes the first newline is the rest of a line.
   let at = offset === 0 ? 0 : bytes.indexOf(NEWLINE) + 1;
   if (offset > 0 && at === 0) return undefined;
   for (let end = bytes.indexOf(NEWLINE, at); end >= 0; end = bytes.indexOf(NEWLINE, at)) {
-    const line = parsed(bytes.toString("utf8", at, end));
-    if (
-      line === undefined ||
-      line.session !== session ||
-      line.seq !== (found === undefined ? seqAt(bytes, at) : found.seq + 1)
-    )
-      break;
+    const seq = seqAt(bytes, at);
+    const line = seq === 0 ? undefined : parsed(bytes.toString("utf8", at, end));
     at = end + 1;
-    found = { bytes: offset + at, seq: line.seq, ts: line.ts };
+    if (line === undefined || line.session !== session || line.seq !== seq) {
+      hole = true;
+      continue;
+    }
+    hole ||= before > 0 && seq !== before + 1;
+    if (seq > before) {
+      holes = hole;
+      most = Math.max(most, seq);
+      ts = Math.max(ts, line.ts);
+      found = { bytes: offset + at, seq: most, ts, holes };
+    }
+    before = seq;
   }
   return found;
 }

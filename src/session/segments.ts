@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { Seq } from "../frame/frame.ts";
 import type { Disk } from "./disk.ts";
-import { firstSeq, type Segment, soundEnd } from "./segment.ts";
+import { CHUNK_BYTES, firstSeq, type Segment, soundEnd } from "./segment.ts";
 
 const OPEN_NAME = "transcript.jsonl";
 const CLOSED_NAME = /^transcript\.([1-9]\d{0,15})\.jsonl$/;
@@ -26,6 +26,8 @@ export interface Found {
   readonly clean: boolean;
   /** There was anything at all. */
   readonly any: boolean;
+  /** For a person: what is wrong with the files and what follows from it. */
+  readonly damage?: string | undefined;
 }
 
 export class Segments {
@@ -44,8 +46,11 @@ export class Segments {
     this.list = list;
   }
 
-  /** Opens a folder's segments. With a matching `clean` that is one directory read, one stat and one small read; else the end is checked and repaired. */
-  static open(disk: Disk, folder: string, session: string, clean: Clean | undefined): Found {
+  /**
+   * Opens a folder's segments. With a matching `clean` that is one directory read, one stat and one small read; else the
+   * end is checked and repaired. `ends`: last seqs of earlier lives; what was once known to exist is never numbered again.
+   */
+  static open(disk: Disk, folder: string, session: string, clean?: Clean, ends: readonly Seq[] = []): Found {
     const path = join(folder, OPEN_NAME);
     const closed = disk
       .list(folder)
@@ -56,30 +61,40 @@ export class Segments {
     for (const segment of closed) segment.bytes = disk.size(segment.path) ?? 0;
     const size = disk.size(path);
     const any = closed.length > 0 || size !== undefined;
-    const done = (first: Seq, bytes: number, last: Seq, ts: number, isClean: boolean): Found => {
+    const found = (first: Seq, bytes: number, last: Seq, ts: number): Omit<Found, "clean" | "damage"> => {
       const list = [...closed, { first, path, bytes, gone: false }];
-      return { segments: new Segments(disk, folder, list), last, ts, clean: isClean, any };
+      return { segments: new Segments(disk, folder, list), last, ts, any };
     };
-    if (
-      clean !== undefined &&
-      clean.bytes === (size ?? 0) &&
-      (clean.bytes === 0 || firstSeq(disk, path) === clean.segment)
-    ) {
-      return done(clean.segment, clean.bytes, clean.seq, clean.ts, true);
-    }
+    const first = size ? firstSeq(disk, path) : 0;
+    if (clean !== undefined && clean.bytes === (size ?? 0) && (clean.bytes === 0 || first === clean.segment))
+      return { ...found(clean.segment, clean.bytes, clean.seq, clean.ts), clean: true };
 
     const end = size ? soundEnd(disk, path, session) : undefined;
-    const first = end && firstSeq(disk, path);
-    // The file before it was synced before any sync of this one was answered: a hole between them means that nothing after the hole was promised.
-    const alone = closed.length === 0;
-    const before = lastOf(disk, closed, session) ?? { seq: 0, ts: 0 };
-    if (end && first && (alone || before.seq + 1 === first)) {
-      if (end.bytes !== size) disk.truncate(path, end.bytes);
-      return done(first, end.bytes, end.seq, end.ts, false);
+    const before = lastOf(disk, closed, session, clean === undefined) ?? { seq: 0, ts: 0 };
+    const known = Math.max(clean?.seq ?? 0, ...ends);
+    const last = Math.max(before.seq, end?.seq ?? 0, known);
+    const ts = Math.max(before.ts, end?.ts ?? 0, clean?.ts ?? 0);
+    // After a power loss: the file before it was synced before any sync of this one was answered, so a hole between them
+    // means that nothing after it was promised; unless an earlier life began behind that hole.
+    const follows = before.seq + 1 === first || (first > before.seq && (clean !== undefined || ends.includes(first - 1)));
+    if (end && first > 0 && (closed.length === 0 || follows)) {
+      if (end.bytes !== size) {
+        if (clean !== undefined) copyAside(disk, path, end.bytes);
+        disk.truncate(path, end.bytes);
+      }
+      const damage = describe(path, clean, end.holes, end.seq, last);
+      return { ...found(first, end.bytes, last, ts), clean: false, damage };
     }
-    if (end) disk.rename(path, `${path}.damaged`);
+    const aside = end !== undefined || (clean !== undefined && size);
+    if (aside) disk.rename(path, `${path}.damaged`);
     else if (size) disk.truncate(path, 0);
-    return done(before.seq + 1, 0, before.seq, before.ts, false);
+    const kept = end === undefined ? last : Math.max(before.seq, known);
+    const damage = describe(path, clean, end !== undefined, before.seq, kept);
+    return {
+      ...found(kept + 1, 0, kept, end === undefined ? ts : Math.max(before.ts, clean?.ts ?? 0)),
+      clean: false,
+      damage: damage && `${damage}${aside ? `; what was there is in ${path}.damaged` : ""}`,
+    };
   }
 
   get first(): Seq {
@@ -166,15 +181,55 @@ export class Segments {
   }
 }
 
-/** The last sound line before the open file; a file that holds none is set aside for a person to look at. */
-function lastOf(disk: Disk, closed: Segment[], session: string): { seq: Seq; ts: number } | undefined {
-  for (let segment = closed.at(-1); segment !== undefined; segment = closed.at(-1)) {
+/** What to tell a person of files that a power loss alone does not leave; undefined: nothing. */
+function describe(path: string, clean: Clean | undefined, holes: boolean, sound: Seq, last: Seq): string | undefined {
+  if (clean === undefined && !holes && sound === last) return undefined;
+  const what = clean === undefined ? "is damaged" : "is not as it was left";
+  const lost = sound < last ? `, frames ${sound + 1} to ${last} are lost` : holes ? ", some frames in it are lost" : "";
+  return `log: ${path} ${what}${lost}; readers are told the gap, numbers go on at ${last + 1}`;
+}
+
+/** Keeps what follows `from` for a person to look at; without room for it the log must still open. */
+function copyAside(disk: Disk, path: string, from: number): void {
+  const open: number[] = [];
+  try {
+    const source = disk.openRead(path);
+    open.push(source);
+    const target = disk.openAppend(`${path}.damaged`);
+    open.push(target);
+    const chunk = Buffer.allocUnsafeSlow(CHUNK_BYTES);
+    for (let at = from, got = disk.read(source, chunk, at); got > 0; got = disk.read(source, chunk, at)) {
+      for (let done = 0; done < got; ) done += disk.write(target, chunk.subarray(0, got), done);
+      at += got;
+    }
+  } catch {
+    // The frames that are sound matter more.
+  } finally {
+    for (const fd of open) disk.close(fd);
+  }
+}
+
+/**
+ * The last sound line before the open file. With `repair` (after an unclean stop) what follows it is cut off, and a file
+ * that holds none is set aside for a person to look at.
+ */
+function lastOf(
+  disk: Disk,
+  closed: Segment[],
+  session: string,
+  repair: boolean,
+): { seq: Seq; ts: number } | undefined {
+  for (let i = closed.length - 1; i >= 0; i--) {
+    const segment = closed[i] as Segment;
     const end = soundEnd(disk, segment.path, session);
     if (end !== undefined) {
-      if (end.bytes !== segment.bytes) disk.truncate(segment.path, end.bytes);
-      segment.bytes = end.bytes;
+      if (repair && end.bytes !== segment.bytes) {
+        disk.truncate(segment.path, end.bytes);
+        segment.bytes = end.bytes;
+      }
       return end;
     }
+    if (!repair) continue;
     disk.rename(segment.path, `${segment.path}.damaged`);
     closed.pop();
   }

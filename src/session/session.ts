@@ -198,7 +198,8 @@ export class Session {
   }
 
   #told(said: FrameBody): void {
-    const body = this.#ending.takes(said);
+    const taken = this.#ending.takes(said);
+    const body = taken !== undefined && this.meta.named ? unnamed(taken) : taken;
     try {
       if (body !== undefined) this.append(body);
     } catch (failure) {
@@ -292,4 +293,11 @@ export class Session {
 /** A new session's id; Claude's first conversation carries the same. */
 export function newSessionId(): SessionId {
   return randomUUID() as SessionId;
+}
+
+/** Without Claude's own title, for a session whose creator has named it; undefined when nothing else was said. */
+function unnamed(body: FrameBody): FrameBody | undefined {
+  if (body.type !== "meta" || body.title === undefined) return body;
+  const { title: _title, ...rest } = body;
+  return Object.keys(rest).length > 1 ? rest : undefined;
 }

@@ -103,7 +103,7 @@ export class Sessions {
       started: false,
       usage: { input: 0, output: 0, cache_read: 0, cache_write: 0, turns: 0 },
       ...((want.effort ?? source?.meta.effort) !== undefined && { effort: want.effort ?? source?.meta.effort }),
-      ...(want.title !== undefined && { title: want.title }),
+      ...(want.title !== undefined && { title: want.title, named: true }),
       ...(source && { fork_of: source.meta.conversation }),
       ...(Object.keys(secrets).length > 0 && { sealed: box.seal(secrets, want.id) }),
     };
@@ -187,6 +187,7 @@ export class Sessions {
       events: {
         trouble: (error) => error && box.fault(`log ${meta.id}`, error),
         overflow: () => session?.overflow(),
+        damaged: (message) => box.fault(`log ${meta.id}`, new Error(message)),
       },
     });
     const lane = PtyLane.open({

@@ -226,7 +226,7 @@ describe("log", () => {
       "a line of another session",
       `{"session":"${SESSION.replace("0", "1")}","seq":4,"ts":1,"type":"stop","reason":"x"}\n`,
     ],
-    ["a line out of order", `{"session":"${SESSION}","seq":9,"ts":1,"type":"stop","reason":"x"}\n`],
+    ["a line out of order", `{"session":"${SESSION}","seq":2,"ts":1,"type":"stop","reason":"x"}\n`],
     ["600 KB of line ends", "\n".repeat(600_000)],
   ] as const) {
     it(`repairs ${what} at its end`, async () => {
@@ -243,13 +243,118 @@ describe("log", () => {
     });
   }
 
-  it("begins with nothing when nothing in its files is sound, and everyone is ahead", async () => {
+  it("begins with nothing when nothing in its files is sound after an unclean stop, and everyone is ahead", async () => {
     const disk = await filled(3);
+    disk.put(`${FOLDER}/log.json`, '{"epoch":1,"epochs":[]}');
     disk.put(OPEN, "\0".repeat(1000));
     const log = open(disk);
     assert.deepEqual(log.judge({ from: 4, epoch: 1 }), { epoch: 2, first: 1, last: 0, from: 1, verdict: "ahead" });
     assert.equal(log.append(text("a")), 1);
     await log.close();
+  });
+
+  /** Files at rest, 14 frames, then damaged; what a reader gets, and whether anything was told. */
+  const lineOf = (file: string, n: number): number => file.split("\n").slice(0, n).join("\n").length + 1;
+  const damages: readonly [string, (file: string) => string | undefined, readonly number[], boolean][] = [
+    ["bytes overwritten in place", (file) => `${file.slice(0, 300)}${"#".repeat(20)}${file.slice(320)}`, [3], false],
+    ["its first line overwritten", (file) => `${"#".repeat(60)}${file.slice(60)}`, [1], true],
+    ["a line removed", (file) => file.slice(0, lineOf(file, 4)) + file.slice(lineOf(file, 5)), [5], true],
+    ["a byte removed", (file) => file.slice(0, 300) + file.slice(301), [3], true],
+    ["a stretch of NULs put in", (file) => `${file.slice(0, 300)}${"\0".repeat(999)}${file.slice(300)}`, [3], true],
+    ["a number changed in place", (file) => file.replace('"seq":5,', '"seq":8,'), [5, 6, 7], false],
+    ["its end cut off", (file) => file.slice(0, lineOf(file, 3) + 20), [4, 5, 6, 7, 8, 9, 10, 11, 12, 13, 14], true],
+    ["all of it NULs", (file) => "\0".repeat(file.length), Array.from({ length: 14 }, (_, i) => i + 1), true],
+    ["nothing in it", () => "", Array.from({ length: 14 }, (_, i) => i + 1), true],
+    ["no file at all", () => undefined, Array.from({ length: 14 }, (_, i) => i + 1), true],
+  ];
+  for (const [what, damage, lost, tells] of damages) {
+    it(`loses only what was hit and gives no number out again after a clean stop and ${what}`, async () => {
+      const disk = await filled(14);
+      const damaged = damage(disk.text(OPEN));
+      if (damaged === undefined) disk.unlink(OPEN);
+      else disk.put(OPEN, damaged);
+      const told: string[] = [];
+      const events = { damaged: (message: string) => void told.push(message) };
+      const kept = Array.from({ length: 14 }, (_, i) => i + 1).filter((seq) => !lost.includes(seq));
+      const seqs = (log: Log): number[] => [...log.frames(1)].map((frame) => frame.seq);
+      const log = open(disk, { events });
+      // A number that was changed hides those between, not those after.
+      assert.deepEqual(seqs(log), kept);
+      assert.equal(log.epoch, tells ? 2 : 1);
+      assert.equal(told.length, tells ? 1 : 0);
+      if (tells) assert.match(told[0] ?? "", /transcript\.jsonl is not as it was left.* go on at 15/);
+      assert.equal(log.judge({ from: 15, epoch: 1 }).verdict, "ok");
+      assert.equal(log.append(text("w15")), 15);
+      await log.sync();
+      // A kill, and a stop in good order: both find what there is.
+      const killed = open(disk.kill(), { events });
+      assert.equal(killed.last, 15);
+      assert.deepEqual(seqs(killed), [...kept, 15]);
+      await log.close();
+      const again = open(disk, { events: { damaged: (message) => assert.fail(message) } });
+      assert.deepEqual(seqs(again), [...kept, 15]);
+      assert.equal(again.epoch, log.epoch);
+    });
+  }
+
+  it("sets aside what it cuts off after a clean stop", async () => {
+    const disk = await filled(3);
+    disk.put(OPEN, `${disk.text(OPEN)}half a line`);
+    open(disk);
+    assert.equal(disk.text(`${OPEN}.damaged`), "half a line");
+  });
+
+  it("keeps what follows damage after a kill, and tells the gap", async () => {
+    const disk = new MemoryDisk();
+    const log = open(disk);
+    for (let i = 1; i <= 14; i++) log.append(text(`w${i}`));
+    await log.sync();
+    const killed = disk.kill();
+    const file = killed.text(OPEN);
+    killed.put(OPEN, `${file.slice(0, 300)}${"\0".repeat(20)}${file.slice(320)}{"session":`);
+    const told: string[] = [];
+    const again = open(killed, { events: { damaged: (message) => void told.push(message) } });
+    assert.equal(again.last, 14);
+    assert.equal(words(again).length, 13);
+    assert.match(told.join(), /is damaged, some frames in it are lost/);
+    assert.equal(again.append(text("w15")), 15);
+    await again.close();
+  });
+
+  it("gives no number out again when a file is lost that an earlier repair had counted", async () => {
+    const disk = new MemoryDisk();
+    const log = open(disk);
+    for (let i = 1; i <= 14; i++) log.append(text(`w${i}`));
+    await log.sync();
+    const killed = disk.kill();
+    const second = open(killed);
+    second.append(text("w15"));
+    await second.sync();
+    const worse = killed.kill();
+    worse.unlink(OPEN);
+    const third = open(worse);
+    assert.equal(third.last, 14, "the last number log.json knows");
+    assert.equal(third.judge({ from: 16, epoch: 2 }).from, 15);
+    await third.close();
+  });
+
+  it("keeps a file that begins behind a gap over a later kill", async () => {
+    const disk = new MemoryDisk();
+    const small = { maxBytes: 100_000, segmentBytes: 1000 };
+    const log = open(disk, small);
+    for (let i = 1; i <= 14; i++) {
+      log.append(text(`w${i}`));
+      await log.sync();
+    }
+    await log.close();
+    disk.unlink(OPEN);
+    const second = open(disk, small);
+    assert.equal(second.append(text("w15")), 15);
+    await second.sync();
+    const third = open(disk.kill(), small);
+    assert.equal(third.last, 15);
+    assert.equal(words(third).at(-1), "w15");
+    await third.close();
   });
 
   it("starts an epoch above any counted one when log.json is lost", async () => {

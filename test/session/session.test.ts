@@ -202,6 +202,18 @@ describe("a start", () => {
 });
 
 describe("what a session knows", () => {
+  test("keeps the name that its creator gave, whatever Claude calls it", async () => {
+    await using w = await World.open();
+    const session = await w.create({ title: "mine" });
+    const before = session.log.numbered;
+    w.engine.agent(session.id).tell({ type: "meta", title: "Chat about lamps" });
+    w.engine.agent(session.id).tell({ type: "meta", title: "Chat about lamps", permission_mode: "plan" });
+    await session.log.sync();
+    assert.equal(session.info()["title"], "mine");
+    const frames = session.log.page(before + 1, 10).map((encoded) => encoded.frame());
+    assert.deepEqual(frames.map((frame) => "title" in frame), [false]);
+  });
+
   test("adds up its turns and follows what Claude says of itself, across restarts", async () => {
     await using w = await World.open();
     const session = await w.create();

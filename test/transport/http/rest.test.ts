@@ -218,7 +218,7 @@ describe("exactly once over HTTP", () => {
     await call(box, "POST", INPUT, { body: '{"text":"a"}', headers: { "idempotency-key": "k1" } });
     await call(box, "POST", INPUT, { body: '{"text":"a","id":"own"}', headers: { "idempotency-key": "k1" } });
     await call(box, "POST", `/api/sessions/${SESSION}/resize`, {
-      body: '{"cols":1,"rows":1}',
+      body: '{"cols":80,"rows":24}',
       headers: { "idempotency-key": "k1" },
     });
     assert.deepEqual(ids(), ["k1", "own", undefined]);
