@@ -22,6 +22,9 @@ const UNDO = [
   "\x1b[r\x1b[0m\x1b[?25h", // scroll region, colours, cursor
 ].join("");
 
+/** The session draws on the second screen: after leaving it the shell finds its own as it was. */
+const BEGIN = "\x1b[?1049h\x1b[H\x1b[2J";
+
 const DEFAULT_COLS = 80;
 const DEFAULT_ROWS = 24;
 
@@ -49,6 +52,7 @@ export function ownTerminal(): Terminal {
       };
       // Also when something of ours throws: a shell in raw mode is worse than a lost session.
       process.once("exit", giveBack);
+      stdout.write(BEGIN);
       stdin.setRawMode(true);
       stdin.on("data", keys);
       stdout.on("resize", resized);

@@ -70,6 +70,7 @@ export class Segments {
       return { ...found(clean.segment, clean.bytes, clean.seq, clean.ts), clean: true };
 
     const end = size ? soundEnd(disk, path, session) : undefined;
+    const alone = closed.length === 0;
     const before = lastOf(disk, closed, session, clean === undefined) ?? { seq: 0, ts: 0 };
     const known = Math.max(clean?.seq ?? 0, ...ends);
     const last = Math.max(before.seq, end?.seq ?? 0, known);
@@ -77,7 +78,7 @@ export class Segments {
     // After a power loss: the file before it was synced before any sync of this one was answered, so a hole between them
     // means that nothing after it was promised; unless an earlier life began behind that hole.
     const follows = before.seq + 1 === first || (first > before.seq && (clean !== undefined || ends.includes(first - 1)));
-    if (end && first > 0 && (closed.length === 0 || follows)) {
+    if (end && first > 0 && (alone || follows)) {
       if (end.bytes !== size) {
         if (clean !== undefined) copyAside(disk, path, end.bytes);
         disk.truncate(path, end.bytes);
