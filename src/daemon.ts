@@ -200,16 +200,18 @@ function readIdentity(data: string): Identity {
 }
 
 function parseIdentity(file: string, text: string): Identity {
-  let why = 'expected {"id", "salt"}';
+  let why: unknown = 'expected {"id", "salt"}';
   try {
     const { id, salt } = JSON.parse(text) as Partial<Record<keyof Identity, unknown>>;
     if (typeof id === "string" && id !== "" && typeof salt === "string" && /^[0-9a-f]{32}$/.test(salt))
       return { id, salt };
   } catch (failure) {
-    why = (failure as Error).message;
+    why = failure;
   }
   throw new FileError(
-    `${file}: not understood (${why}); restore it, or move it away: the box gets a new identity then, and session keys sealed under the old one are gone`,
+    file,
+    why,
+    "restore it, or move it away: the box gets a new identity then, and session keys sealed under the old one are gone",
   );
 }
 

@@ -18,6 +18,13 @@ export const PRIVATE_FOLDER = 0o700;
 /** A file of ours that cannot be understood; the message names it and says what to do. */
 export class FileError extends Error {
   override readonly name = "FileError";
+
+  /** `todo`: what the person can do about it. */
+  constructor(file: string, cause: unknown, todo: string) {
+    // The parser's own message would quote what stands in the file.
+    const why = cause instanceof SyntaxError ? "it is no JSON" : cause instanceof Error ? cause.message : String(cause);
+    super(`${file}: not understood (${why}); ${todo}`, { cause });
+  }
 }
 
 /** Replaces `path` with `text` (mode 0600), durably: after the return a power loss cannot bring the old content back. */

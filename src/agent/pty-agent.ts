@@ -16,6 +16,11 @@ const INTERRUPT_DEADLINE_MS = 5_000;
 /** The transcript is written in batches 100 ms apart; a prompt that was interrupted before its first word may never stand there. */
 const KEEP_DEADLINE_MS = 5_000;
 
+/** From its effect to the line that ends it, a command of Claude's own takes 0.2 s on a desktop; a loaded Raspberry Pi ten times that. */
+const COMMAND_OVER_MS = 2_000;
+/** A command that works this long without a turn is not waited for. */
+const COMMAND_WORKS_MS = 60_000;
+
 /** Everything the engine has prepared for one start. */
 export interface PtyStart extends SensesOptions {
   readonly launch: Launch;
@@ -87,22 +92,42 @@ export class PtyAgent implements Agent {
     this.#alive();
     if (this.#draft) await emptyBox(this.#desk(), this.#lastText);
     this.#draft = false;
+    // A dialog has just been closed: the end of the command that opened it is told first.
+    if (this.#state.commandOwed) await this.#senses.until(() => !this.#state.commandOwed, COMMAND_OVER_MS, signal);
     const submission = new Submission(prompt, taken);
     this.#senses.submission = submission;
+    if (submission.isCommand) this.#senses.feed({ src: "command", at: this.#now() });
     this.#lastText = prompt;
     try {
       await typeText(this.#desk(), submission, AbortSignal.any([signal, AbortSignal.timeout(START_DEADLINE_MS)]));
       // Claude shows a prompt to its hooks before it writes it down; killed in between, it would forget it.
-      if (!submission.isCommand) await this.#senses.until(() => submission.kept, KEEP_DEADLINE_MS, signal);
-      if (!submission.kept) this.#alive();
+      if (submission.isCommand) await this.#commandOver(submission, signal);
+      else await this.#senses.until(() => submission.kept, KEEP_DEADLINE_MS, signal);
+      const over = submission.taken && this.#exit?.code === 0 && !this.#stopping;
+      // A command that ended Claude has done what it should; another text may be lost with it.
+      if (!submission.kept && !over) this.#alive();
     } finally {
       this.#senses.submission = undefined;
     }
   }
 
+  /** The end of a command is told before the next text is typed. One that nothing tells of, an unknown one, is over when nothing follows. */
+  async #commandOver(submission: Submission, signal: AbortSignal): Promise<void> {
+    const state = this.#state;
+    const known = () => submission.over || state.turn !== undefined || state.claude === "waiting";
+    if (await this.#senses.until(known, submission.taken ? COMMAND_OVER_MS : 0, signal)) return;
+    if (state.claude === "busy") {
+      await this.#senses.until(() => known() || state.claude !== "busy", COMMAND_WORKS_MS, signal);
+      if (await this.#senses.until(known, COMMAND_OVER_MS, signal)) return;
+    }
+    if (state.claude === "idle" && this.#exit === undefined)
+      this.#senses.feed({ src: "command-over", at: this.#now() });
+  }
+
   write(bytes: Uint8Array): void {
     this.#alive();
     this.#draft = true;
+    this.#senses.touched();
     this.#pty.write(bytes);
   }
 
@@ -142,6 +167,7 @@ export class PtyAgent implements Agent {
   async #onExit(code: number | undefined, signal: number | undefined): Promise<void> {
     const words = this.#stopping || code === 0 ? undefined : this.#senses.screen.words();
     await this.#senses.drain();
+    if (code === 0 && !this.#stopping) this.#senses.endedWell();
     this.#exit = {
       code,
       signal: signal === undefined ? undefined : String(signal),

@@ -84,6 +84,16 @@ export class Senses {
     this.#submission = submission;
   }
 
+  /** A person typed into the terminal. */
+  touched(): void {
+    if (this.#submission !== undefined) this.#submission.touched = true;
+  }
+
+  /** Claude ended by itself, and well: some texts ask for that. */
+  endedWell(): void {
+    this.#submission?.ended();
+  }
+
   /** Waits for a condition that sources change, or for Claude's end; false when `ms` are over. */
   until(condition: () => boolean, ms: number, signal?: AbortSignal): Promise<boolean> {
     return this.#waits.until(() => condition() || this.#ended, ms, signal);
@@ -95,6 +105,7 @@ export class Senses {
     record(source);
     const frames = translate(this.#state, source);
     for (const frame of frames) {
+      if (frame.type === "stop") this.#submission?.stopping();
       events.frame(frame);
       if (frame.type === "stop") events.position(this.at);
     }

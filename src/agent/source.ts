@@ -13,6 +13,10 @@ export type Source = { readonly at: number } & (
   | { readonly src: "skipped"; readonly bytes: number }
   /** We sent Esc. */
   | { readonly src: "esc" }
+  /** A command of ours is being typed. */
+  | { readonly src: "command" }
+  /** A command of ours is over, though Claude told nothing of it. */
+  | { readonly src: "command-over" }
   /** `deadline(state)` has come. */
   | { readonly src: "tick" }
   /** The end of what happened while no daemon was there. */

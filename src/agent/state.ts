@@ -63,6 +63,12 @@ export interface State {
   /** Hooks of the next turn, while the transcript still completes this one. */
   waiting: Source[];
   catchingUp: boolean;
+  /** A command's end was told before Claude wrote it down. */
+  commandTold: boolean;
+  /** A command's dialog was open: its end is told once it is written down. */
+  commandOwed: boolean;
+  /** When a dialog that is no question of Claude's will have stood long enough to be told of. */
+  dialogAt: number | undefined;
   escaped: boolean;
 }
 
@@ -86,6 +92,9 @@ export function newState(row: VersionRow, thinking: boolean): State {
     seen: { thinking: new Set(), usage: new Set() },
     waiting: [],
     catchingUp: false,
+    commandTold: false,
+    commandOwed: false,
+    dialogAt: undefined,
     escaped: false,
   };
 }

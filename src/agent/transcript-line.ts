@@ -116,6 +116,9 @@ function retryWords(line: Json): string {
 }
 
 /** A command of Claude's own ran: no turn, but whoever waits for an end has it. */
-function commandDone(state: State, out: FrameBody[]): void {
-  if (state.turn === undefined && !state.catchingUp) out.push({ type: "stop", reason: "command" });
+export function commandDone(state: State, out: FrameBody[]): void {
+  const told = state.commandTold;
+  state.commandTold = false;
+  state.commandOwed = false;
+  if (state.turn === undefined && !state.catchingUp && !told) out.push({ type: "stop", reason: "command" });
 }

@@ -3,14 +3,14 @@
  * No clock, no I/O: the same events give the same frames, which the recorded transcripts in test/ prove.
  */
 import type { FrameBody } from "../frame/frame.ts";
-import { settleAll } from "./asks.ts";
+import { settleAll, waitsForPerson } from "./asks.ts";
 import { meta, setStatus } from "./frames.ts";
 import { onHook } from "./hook-call.ts";
 import type { Source } from "./source.ts";
 import type { State } from "./state.ts";
 import { isTold } from "./texts.ts";
 import { closeByBatch, result, start } from "./tools.ts";
-import { onLine } from "./transcript-line.ts";
+import { commandDone, onLine } from "./transcript-line.ts";
 import { finish, onState, SETTLE_MS } from "./turns.ts";
 
 /** 2.1.112 draws an 84 KB reply for 22 s before it writes it: as long as Stop's last words are owed, it ends nothing before this. */
@@ -29,6 +29,7 @@ export function deadline(state: State): number | undefined {
   for (const tool of state.tools.values()) {
     if (!tool.done && (!tool.started || tool.fallback !== undefined)) due = Math.min(due ?? tool.until, tool.until);
   }
+  if (state.dialogAt !== undefined) due = Math.min(due ?? state.dialogAt, state.dialogAt);
   return due;
 }
 
@@ -48,7 +49,11 @@ function step(state: State, source: Source, out: FrameBody[]): void {
       message: `a transcript line of ${source.bytes} bytes was passed over`,
     });
   else if (source.src === "esc") state.escaped = true;
-  else if (source.src === "tick") onTick(state, source.at, out);
+  else if (source.src === "command") state.commandTold = false;
+  else if (source.src === "command-over") {
+    commandDone(state, out);
+    state.commandTold = true;
+  } else if (source.src === "tick") onTick(state, source.at, out);
   else if (source.src === "caught-up") onCaughtUp(state, source.at, out);
   else if (source.src === "exit") onExit(state, source.at, out);
   else source satisfies never;
@@ -69,7 +74,14 @@ function belongsToNextTurn(state: State, source: Source): boolean {
   return source.src === "hook" && source.event === "UserPromptSubmit" && source.body["agent_id"] === undefined;
 }
 
+/** For people: Claude takes no text before this dialog is closed, and only its terminal shows it. */
+const DIALOG_NOTE = "a dialog is open in the terminal; keys or interrupt (Esc) close it";
+
 function onTick(state: State, now: number, out: FrameBody[]): void {
+  if (state.dialogAt !== undefined && state.dialogAt <= now) {
+    state.dialogAt = undefined;
+    if (!waitsForPerson(state.asks)) out.push({ type: "meta", note: DIALOG_NOTE });
+  }
   for (const [id, tool] of state.tools) {
     if (tool.until > now || tool.done) continue;
     start(state, id, now, out);

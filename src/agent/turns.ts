@@ -14,6 +14,9 @@ export const SETTLE_MS = 2_000;
 /** Idle without Stop is an interrupt; its mark, if any, follows within 190 ms. */
 export const MARK_MS = 700;
 
+/** A question's hook comes within 0.1 s of the dialog that asks it; on a loaded Raspberry Pi it may take ten times that. */
+export const DIALOG_MS = 2_000;
+
 /** Claude entered this state; `since`: when, as far as it says so. */
 export function onState(state: State, claude: ClaudeState, since: number, now: number, out: FrameBody[]): void {
   const before = state.claude;
@@ -21,6 +24,11 @@ export function onState(state: State, claude: ClaudeState, since: number, now: n
   // Without a status file a waiting dialog looks idle in the title.
   const is = claude === "idle" && !state.row.statusFile && waitsForPerson(state.asks) ? "waiting" : claude;
   state.claude = is;
+  if (is !== "waiting") state.dialogAt = undefined;
+  else if (before !== "waiting") {
+    state.dialogAt = now + DIALOG_MS;
+    state.commandOwed = state.turn === undefined;
+  }
   if (is === "busy" && before === "waiting") for (const open of state.asks.values()) open.passed = true;
   if (is === "idle" && state.turn !== undefined) end(state, "interrupted", now, MARK_MS, false);
   else if (is === "busy" && state.turn?.ending?.firm === false) delete state.turn.ending;
@@ -39,6 +47,8 @@ export function begin(state: State, now: number, out: FrameBody[]): void {
   // A prompt that was queued while the turn goes on belongs to it.
   if (state.turn !== undefined) return;
   state.turn = { since: now };
+  state.commandTold = false;
+  state.commandOwed = false;
   state.escaped = false;
   state.texts = newTexts();
   for (const [id, tool] of state.tools) if (tool.done) state.tools.delete(id);
@@ -68,7 +78,10 @@ export function finish(state: State, reason: string, now: number, out: FrameBody
   if (state.usage.size > 0) out.push(usageFrame(state));
   state.usage.clear();
   out.push({ type: "stop", reason });
-  state.claude = state.claude === "waiting" ? "idle" : state.claude;
+  if (state.claude === "waiting") {
+    state.claude = "idle";
+    state.dialogAt = undefined;
+  }
   setStatus(state, "idle", now - turn.since, out);
 }
 

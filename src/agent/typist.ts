@@ -25,12 +25,25 @@ export interface Desk {
   readonly engaged: boolean;
 }
 
+/** Words that end Claude like /exit. */
+const EXITS: ReadonlySet<string> = new Set(["exit", "quit", ":q", ":q!", ":wq", ":wq!"]);
+/** Alone, these only switch what the input box takes: no prompt comes of them, and the next text would be taken so. `#`, `&` and `?` are prompts. */
+const SWITCHES: ReadonlySet<string> = new Set(["!", "/"]);
+
 /** One submission under way: sources tell it what Claude took. */
 export class Submission {
   readonly text: string;
   taken = false;
   /** Claude's transcript shows it: it survives a kill of Claude. */
   kept = false;
+  /** Enter was pressed: a prompt that Claude shows from now on is this one. */
+  entered = false;
+  /** A person typed meanwhile: what Claude shows may be theirs. */
+  touched = false;
+  /** An end was told since: of a turn, or of the command. */
+  over = false;
+  /** What Claude calls it, where its words differ. */
+  #words: string | undefined;
   readonly #onTaken: () => void;
   #wake: (() => void) | undefined;
 
@@ -41,9 +54,10 @@ export class Submission {
 
   /** Claude shows this prompt; `kept`: in its transcript. */
   said(prompt: string, kept: boolean): void {
-    const own = isPrompt(prompt, this.text) || normal(prompt).endsWith(normal(this.text));
+    const same = isPrompt(prompt, this.text) || normal(prompt).endsWith(normal(this.text));
     // Claude resolves aliases (/cost is /usage): any command that ran now is ours.
-    if (!own && !(this.isCommand && prompt.startsWith(this.text.slice(0, 1)))) return;
+    const alias = this.isCommand && prompt.startsWith(this.text.slice(0, 1));
+    if (!same && !alias && !this.#reworded(prompt, kept)) return;
     this.kept ||= kept;
     this.#take();
   }
@@ -51,6 +65,33 @@ export class Submission {
   /** Claude began to work, cleared, or opened a dialog: what a command may do. */
   effect(): void {
     if (this.isCommand) this.#take();
+  }
+
+  /** An end is about to be told: what it ends is told first. */
+  stopping(): void {
+    this.effect();
+    this.over = true;
+  }
+
+  /** Claude ended well and by itself: what some texts ask for. */
+  ended(): void {
+    if (this.entered && (this.isCommand || EXITS.has(this.text.trim()))) this.#take();
+  }
+
+  /** A turn goes on that began after Enter: nobody but us can have begun it. False where somebody can. */
+  began(): boolean {
+    if (!this.entered || this.touched) return false;
+    this.#take();
+    return true;
+  }
+
+  /** A hook comes at once, so after our Enter it shows our prompt, whatever Claude made of its words; a line may be late. */
+  #reworded(prompt: string, kept: boolean): boolean {
+    if (kept) return this.#words !== undefined && isPrompt(prompt, this.#words);
+    // Claude's own prompts (a background task is done) are written in tags.
+    if (!this.entered || this.touched || prompt.startsWith("<")) return false;
+    this.#words = prompt;
+    return true;
   }
 
   get isCommand(): boolean {
@@ -83,6 +124,8 @@ export class Submission {
 /** Types and submits. Rejects with `claude_failed`; the box is emptied then, so that the text cannot join the next one. */
 export async function typeText(desk: Desk, submission: Submission, signal: AbortSignal): Promise<void> {
   const { text } = submission;
+  if (SWITCHES.has(text.trim()))
+    throw new CibError("claude_failed", `text: "${text.trim()}" alone only switches Claude's input mode; say more`);
   const started = Date.now();
   const before = desk.writes;
   desk.type(pastes(text, desk.marksPastes));
@@ -90,12 +133,16 @@ export async function typeText(desk: Desk, submission: Submission, signal: Abort
   let wait = submission.isCommand ? COMMAND_MS : ENTER_AGAIN_MS;
   for (;;) {
     signal.throwIfAborted();
-    if (!desk.engaged) desk.type("\r");
+    if (!desk.engaged) {
+      submission.entered = true;
+      desk.type("\r");
+    }
     if (await submission.wait(wait, signal)) return;
     if (submission.isCommand) return;
     if (Date.now() - started > SUBMIT_DEADLINE_MS) break;
     wait *= 2;
   }
+  if (desk.engaged && submission.began()) return;
   await emptyBox(desk, text);
   throw new CibError("claude_failed", `claude did not take the text as a prompt within ${SUBMIT_DEADLINE_MS / 1000} s`);
 }
@@ -112,11 +159,11 @@ export function pastes(text: string, marked: boolean): string {
   return parts.map((part) => `\x1b[200~${part}\x1b[201~`).join("");
 }
 
-/** Line ends as the terminal wants them, nothing that could end the paste. An open `@` at the end would take Enter for its list. */
+/** Line ends as the terminal wants them, nothing that could end the paste. At the end, an open `@` would take Enter for its list, a `\` for a new line. */
 function pasteable(text: string): string {
   // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is removed
   const clean = text.replace(/\r\n?/g, "\n").replace(/[\x00-\x08\x0b-\x1f\x7f]/g, "");
-  return /(^|\s)@\S*$/.test(clean) ? `${clean} ` : clean;
+  return /(^|\s)@\S*$|\\$/.test(clean) ? `${clean} ` : clean;
 }
 
 /** Columns of text in the narrowest terminal worth thinking of. */
@@ -127,11 +174,11 @@ const MAX_BOX_ROWS = 200;
 const KEYS_AT_ONCE = 8;
 const KEYS_PAUSE_MS = 30;
 
-/** Empties an input box that may hold this text: Ctrl+E, then Ctrl+U twice a row (the rest of the row, its end), then Ctrl+K. */
+/** Empties an input box that may hold this text: Ctrl+E, then Ctrl+U twice a row (the rest of the row, its end), then Ctrl+K; Backspace leaves the shell mode of a `!`. */
 export async function emptyBox(desk: Desk, text: string): Promise<void> {
   const all = text.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / NARROW)), 0);
   const rows = Math.min(all, MAX_BOX_ROWS);
-  const keys = `\x05${"\x15".repeat(2 * rows + 4)}${"\x0b".repeat(rows + 4)}`;
+  const keys = `\x05${"\x15".repeat(2 * rows + 4)}${"\x0b".repeat(rows + 4)}\x7f`;
   for (let from = 0; from < keys.length; from += KEYS_AT_ONCE) {
     desk.type(keys.slice(from, from + KEYS_AT_ONCE));
     await pause(KEYS_PAUSE_MS);

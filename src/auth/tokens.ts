@@ -151,9 +151,6 @@ function readTokens(file: string): TokenRecord[] {
   try {
     return v.parse(FILE, JSON.parse(text)).tokens;
   } catch (cause) {
-    throw new FileError(
-      `${file}: not understood (${(cause as Error).message}); restore it, or move it away to start without device tokens`,
-      { cause },
-    );
+    throw new FileError(file, cause, "restore it, or move it away to start without device tokens");
   }
 }

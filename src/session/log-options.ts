@@ -21,7 +21,7 @@ export interface LogEvents {
   trouble(error: Error | undefined): void;
   /** More than MAX_PENDING_BYTES wait: stop the session. Told once until the disk works again. */
   overflow(): void;
-  /** Told once, while opening: its files were found damaged. `message` names the file and what was lost. */
+  /** Told once, while opening or when it is read: its files are damaged. `message` names them and what was lost. */
   damaged(message: string): void;
 }
 

@@ -69,7 +69,9 @@ export class Log {
     const ends = before?.epochs.map(([, end]) => end);
     const found = Segments.open(this.#disk, options.folder, options.session, before?.clean, ends);
     this.#segments = found.segments;
-    this.#reader = new Reader(this.#disk, found.segments.list);
+    this.#reader = new Reader(this.#disk, options.session, found.segments.list, (path) =>
+      this.#events.damaged?.(`log: ${path} has damaged lines; readers are told the gap where frames are lost`),
+    );
     this.#last = this.#written = found.last;
     this.#ts = found.ts;
     this.#syncer = new Syncer({

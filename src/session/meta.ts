@@ -56,10 +56,8 @@ export function readMeta(file: string): Meta {
   try {
     return v.parse(META, JSON.parse(readFileSync(file, "utf8")));
   } catch (cause) {
-    throw new FileError(
-      `${file}: not understood (${(cause as Error).message}); the session is left out: restore the file from a backup, or move the folder ${dirname(file)} away`,
-      { cause },
-    );
+    const todo = `the session is left out: restore the file from a backup, or move the folder ${dirname(file)} away`;
+    throw new FileError(file, cause, todo);
   }
 }
 

@@ -48,6 +48,8 @@ export class Queue {
   /** Texts on their way into the ledger. */
   #arriving = 0;
   #retry: (() => void) | undefined;
+  /** A text is being typed, or Claude is writing it down. */
+  #submitting: Promise<void> | undefined;
   /** Inputs with a delivered frame that the ledger still has as accepted. */
   readonly #told = new Set<string>();
 
@@ -101,6 +103,20 @@ export class Queue {
     await this.#options.ledger.sync();
   }
 
+  /** Resolves when no text is on its way into Claude, at the latest when the signal aborts. */
+  async settled(signal: AbortSignal): Promise<void> {
+    const submitting = this.#submitting;
+    if (submitting === undefined || signal.aborted) return;
+    await new Promise<void>((done) => {
+      const over = (): void => {
+        signal.removeEventListener("abort", over);
+        done();
+      };
+      signal.addEventListener("abort", over);
+      submitting.then(over, over);
+    });
+  }
+
   /** Something changed: deliver what can be delivered. */
   wake(): void {
     if (this.#busy || this.size === 0) return;
@@ -142,7 +158,15 @@ export class Queue {
       for (let going = true; going; ) {
         const [entry] = this.#waiting();
         const agent = free();
-        going = entry !== undefined && agent !== undefined && (await this.#deliverOne(entry, agent));
+        if (entry === undefined || agent === undefined) break;
+        const delivery = this.#deliverOne(entry, agent);
+        this.#submitting = delivery.then(
+          () => undefined,
+          () => undefined,
+        );
+        going = await delivery.finally(() => {
+          this.#submitting = undefined;
+        });
       }
     } finally {
       // In the same breath as the last look at what waits: a wake right after it must not find it busy.

@@ -1,6 +1,7 @@
 /** Reader: follows the log's files line by line for any number of cursors, in constant memory and without an open file between reads. */
+import { isUtf8 } from "node:buffer";
 import { Encoded, SEQ_AT } from "../frame/codec.ts";
-import type { Seq } from "../frame/frame.ts";
+import type { Frame, Seq, SessionId } from "../frame/frame.ts";
 import type { Disk } from "./disk.ts";
 import { CHUNK_BYTES, MAX_FRAME_BYTES, type Segment, seek } from "./segment.ts";
 
@@ -19,6 +20,8 @@ export class Cursor {
 
 export class Reader {
   readonly #disk: Disk;
+  readonly #session: SessionId;
+  readonly #tell: (path: string) => void;
   /** Oldest first; the last one is being written. */
   readonly #segments: readonly Segment[];
   /** The last chunk read: clients that replay in step, and small turns of one client, share it. */
@@ -28,8 +31,11 @@ export class Reader {
   /** Lines skipped because they are no frames of ours. */
   damaged = 0;
 
-  constructor(disk: Disk, segments: readonly Segment[]) {
+  /** `tell`: called once, with the path of the first file in which damage is met. */
+  constructor(disk: Disk, session: SessionId, segments: readonly Segment[], tell: (path: string) => void) {
     this.#disk = disk;
+    this.#session = session;
+    this.#tell = tell;
     this.#segments = segments;
   }
 
@@ -47,10 +53,10 @@ export class Reader {
         cursor.offset = 0;
         continue;
       }
-      const frame = this.#frame(line);
+      const frame = this.#frame(segment, line);
       if (frame === undefined || frame.seq < cursor.next) continue;
       if (frame.seq > last) {
-        this.damaged++;
+        this.#damage(segment);
         continue;
       }
       cursor.next = frame.seq + 1;
@@ -93,7 +99,7 @@ export class Reader {
         if (left > MAX_FRAME_BYTES || this.#chunkAt + chunk.length >= segment.bytes) {
           // No line of ours is this long, and the file ends with a newline: what we see is damage.
           cursor.offset += left;
-          this.damaged++;
+          this.#damage(segment);
           continue;
         }
       }
@@ -118,13 +124,22 @@ export class Reader {
     this.#chunkAt = offset;
   }
 
-  #frame(line: Buffer): Encoded | undefined {
+  #frame(segment: Segment, line: Buffer): Encoded | undefined {
     try {
-      if (line[0] === 0x7b && line[SEQ_AT - 1] === 0x3a) return Encoded.fromLine(line); // { and :
+      // { and :. A client that gets a line which is no JSON, or no UTF-8, breaks off, comes back and gets it again.
+      if (line[0] === 0x7b && line[SEQ_AT - 1] === 0x3a && isUtf8(line)) {
+        const encoded = Encoded.fromLine(line);
+        const { session, seq } = encoded.frame() as Frame;
+        if (session === this.#session && seq === encoded.seq) return encoded;
+      }
     } catch (thrown) {
       if (!(thrown instanceof SyntaxError)) throw thrown;
     }
-    this.damaged++;
+    this.#damage(segment);
     return undefined;
+  }
+
+  #damage(segment: Segment): void {
+    if (this.damaged++ === 0) this.#tell(segment.path);
   }
 }

@@ -77,7 +77,8 @@ export class Segments {
     const ts = Math.max(before.ts, end?.ts ?? 0, clean?.ts ?? 0);
     // After a power loss: the file before it was synced before any sync of this one was answered, so a hole between them
     // means that nothing after it was promised; unless an earlier life began behind that hole.
-    const follows = before.seq + 1 === first || (first > before.seq && (clean !== undefined || ends.includes(first - 1)));
+    const follows =
+      before.seq + 1 === first || (first > before.seq && (clean !== undefined || ends.includes(first - 1)));
     if (end && first > 0 && (alone || follows)) {
       if (end.bytes !== size) {
         if (clean !== undefined) copyAside(disk, path, end.bytes);
@@ -214,12 +215,7 @@ function copyAside(disk: Disk, path: string, from: number): void {
  * The last sound line before the open file. With `repair` (after an unclean stop) what follows it is cut off, and a file
  * that holds none is set aside for a person to look at.
  */
-function lastOf(
-  disk: Disk,
-  closed: Segment[],
-  session: string,
-  repair: boolean,
-): { seq: Seq; ts: number } | undefined {
+function lastOf(disk: Disk, closed: Segment[], session: string, repair: boolean): { seq: Seq; ts: number } | undefined {
   for (let i = closed.length - 1; i >= 0; i--) {
     const segment = closed[i] as Segment;
     const end = soundEnd(disk, segment.path, session);

@@ -28,6 +28,8 @@ export interface Parts {
 
 const DEFAULT_COLS = 120;
 const DEFAULT_ROWS = 40;
+/** A text is typed and taken within 0.3 s on a desktop; ten times that on a loaded Raspberry Pi. */
+const TYPING_MS = 3_000;
 
 export class Session {
   readonly id: SessionId;
@@ -179,7 +181,9 @@ export class Session {
     const agent = this.#agent;
     if (agent === undefined)
       throw new CibError("conflict", `session ${this.id} is stopped; there is nothing to interrupt`);
-    return this.state === "idle" ? true : agent.interrupt(signal);
+    // A text that is being typed is meant too: once it is taken, there is something to interrupt.
+    if (this.state === "idle") await this.queue.settled(AbortSignal.any([signal, AbortSignal.timeout(TYPING_MS)]));
+    return this.#agent !== agent || this.state === "idle" ? true : agent.interrupt(signal);
   }
 
   #events(): AgentEvents {
@@ -212,7 +216,7 @@ export class Session {
     this.#ready = true;
     // The turn that the last daemon left open ended with it; what Claude's transcript still had has just been told.
     if (this.#restarted) for (const body of this.#tail.closing("daemon_restart", this.#box.now())) this.append(body);
-    if (this.#tail.state === "stopped" || this.#restarted)
+    if (this.#tail.state === "stopped" || (this.#restarted && this.#tail.state !== "idle"))
       this.append({ type: "status", state: "idle", elapsed_ms: this.#elapsed() });
     this.#restarted = false;
     this.queue.wake();

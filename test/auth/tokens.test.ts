@@ -1,6 +1,6 @@
 /** Device tokens and the gate: who may come in, for how long, and how guessing is slowed. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, statSync } from "node:fs";
+import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -8,6 +8,7 @@ import { authorise, Gate } from "../../src/auth/gate.ts";
 import { Tokens } from "../../src/auth/tokens.ts";
 import { Vault } from "../../src/auth/vault.ts";
 import { CibError } from "../../src/errors.ts";
+import { FileError } from "../../src/files.ts";
 import type { SessionId } from "../../src/frame/frame.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "cib-auth-"));
@@ -54,6 +55,23 @@ test("the master token opens, another one of the same length does not", () => {
     code(() => enter(undefined)),
     "unauthorized",
   );
+});
+
+test("a file that is not understood is named, with what to do and without what stands in it", () => {
+  const file = join(folder, "broken.json");
+  for (const text of ["", "deadbeef", '{"v":2,"tokens":[]}', '{"v":1,"tokens":[{"id":"deadbeef"}]}', "null"]) {
+    writeFileSync(file, text);
+    assert.throws(
+      () => new Tokens(file, () => 0),
+      (failure) =>
+        failure instanceof FileError &&
+        failure.message.startsWith(`${file}: not understood (`) &&
+        failure.message.endsWith("move it away to start without device tokens") &&
+        !/deadbeef|\n/.test(failure.message),
+      text,
+    );
+    assert.equal(readFileSync(file, "utf8"), text, "left as it was");
+  }
 });
 
 test("a device token opens with its scopes, and its secret is nowhere on disk", () => {

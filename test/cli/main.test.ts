@@ -5,6 +5,7 @@ import { readFileSync } from "node:fs";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { serve } from "../../src/cli/serve.ts";
+import { FileError } from "../../src/files.ts";
 import { HELP, main } from "../../src/main.ts";
 import { stage } from "./stage.ts";
 
@@ -86,6 +87,16 @@ describe("cib serve", () => {
   test("a taken port is named with a way out", async () => {
     await refused({ CIB_LISTEN: "127.0.0.1:8080" }, failing("EADDRINUSE"));
     assert.match(refused.message, /port 8080 on 127.0.0.1 is taken.*CIB_LISTEN=127.0.0.1:8081/);
+  });
+
+  test("a file that is not understood is told in one sentence", async () => {
+    await refused({}, () => Promise.reject(new FileError("/data/box.json", new SyntaxError("x"), "move it away")));
+    assert.equal(refused.message, "/data/box.json: not understood (it is no JSON); move it away");
+  });
+
+  test("a full disk is told as what it is", async () => {
+    await refused({}, failing("ENOSPC"));
+    assert.match(refused.message, /^CIB_DATA is full: free some space/);
   });
 
   test("folders that cannot be written are told", async () => {

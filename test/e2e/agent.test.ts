@@ -562,6 +562,67 @@ for (const version of ALL_VERSIONS) {
       },
     );
 
+    if (version === PINNED) {
+      rigged("a text that ends in a backslash is taken as it was typed", when({}), async (rig) => {
+        const at = rig.agent.at;
+        let taken = 0;
+        await rig.agent.submit("a\\", NOW, () => taken++);
+        assert.equal(taken, 1);
+        assert.ok(await rig.shows(at, "a\\"));
+        await rig.until(() => rig.of("stop").length === 1, "the end of the turn");
+        assert.equal(rig.model.requests.filter((r) => r.caller === "main").length, 1);
+      });
+
+      for (const text of ["/exit", "exit"]) {
+        rigged(`${text} ends Claude and counts as taken`, when({}), async (rig) => {
+          let toldBefore = -1;
+          await rig.agent.submit(text, NOW, () => {
+            toldBefore = rig.exits.length;
+          });
+          assert.equal(toldBefore, 0);
+          await rig.until(() => rig.exits.length === 1, "Claude's end");
+          assert.equal(rig.exits[0]?.code, 0);
+        });
+      }
+
+      rigged("a lone ! is refused, and the next text is no shell command", when({}), async (rig) => {
+        await assert.rejects(rig.agent.submit("!", NOW), /only switches Claude's input mode/);
+        rig.agent.write(Buffer.from("!"));
+        const frames = await rig.turn("echo plain");
+        assert.equal(textOf(frames), "Fine.");
+      });
+
+      rigged(
+        "the stop of a command is told after it was taken and before its submission is over",
+        when({}),
+        async (rig) => {
+          for (const text of ["/nosuchcommand", "/context", "/nosuchcommand", "/context"]) {
+            const from = rig.frames.length;
+            let stopsAtTaken = -1;
+            await rig.agent.submit(text, NOW, () => {
+              stopsAtTaken = rig.of("stop", from).length;
+            });
+            assert.equal(stopsAtTaken, 0, text);
+            assert.deepEqual(stops(rig.frames.slice(from)), ["command"], text);
+          }
+          await rig.turn("hello");
+          assert.deepEqual(stops(rig.frames), ["command", "command", "command", "command", "end_turn"]);
+        },
+      );
+
+      rigged("a dialog that a command opened is told of once, and Esc closes it", when({}), async (rig) => {
+        await rig.agent.submit("/model", NOW);
+        const notes = () => rig.of("meta").filter((f) => f.note?.includes("a dialog is open") === true).length;
+        await rig.until(() => notes() > 0, "word of the dialog");
+        assert.equal(await rig.agent.interrupt(NOW), true);
+        const from = rig.frames.length;
+        await rig.agent.submit("hello", NOW, () => assert.deepEqual(stops(rig.frames.slice(from)), ["command"]));
+        await rig.until(() => stops(rig.frames.slice(from)).length === 2, "the end of the turn");
+        assert.equal(textOf(rig.frames.slice(from)), "Fine.");
+        assert.equal(notes(), 1);
+      });
+    }
+
     rigged("long, odd and commanding texts are submitted as they are", when({}), async (rig) => {
       const odd = [
         "# not a memory",

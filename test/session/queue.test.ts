@@ -112,6 +112,21 @@ describe("delivery", () => {
     assert.deepEqual(w.engine.prompts(session.id), ["heard"]);
   });
 
+  test("an interrupt waits for the text that is being typed, and then interrupts its turn", async () => {
+    await using w = await World.open();
+    w.engine.behaviour = () => "wait";
+    const session = await w.create();
+    const agent = w.engine.agent(session.id);
+    await accept(session, "long");
+    await until(() => agent.submitting === 1, "the typing");
+    const interrupted = session.interrupt(new AbortController().signal);
+    assert.ok(!story(session).includes("stop interrupted"));
+    agent.hang();
+    assert.equal(await interrupted, true);
+    await session.log.sync();
+    assert.ok(story(session).includes("stop interrupted"));
+  });
+
   test("tells two equal texts apart", async () => {
     await using w = await World.open();
     const session = await w.create();
@@ -225,6 +240,16 @@ describe("when Claude dies while it is given a text", () => {
 });
 
 describe("after a kill of the daemon", () => {
+  test("idle is not told again to a log that ends with it", async () => {
+    await using w = await World.open();
+    const { id } = await w.create();
+    await w.get(id).log.sync();
+    await w.crash();
+    await accept(w.get(id), "next");
+    await until(() => story(w.get(id)).includes("stop end_turn"), "a turn");
+    assert.deepEqual(story(w.get(id)).slice(0, 3), ["idle", "accepted next", "delivered"]);
+  });
+
   for (const has of [false, true]) {
     test(`in the middle of typing, a text that Claude ${has ? "has is not" : "has not is"} typed`, async () => {
       await using w = await World.open();

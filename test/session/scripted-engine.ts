@@ -65,6 +65,7 @@ export class ScriptedAgent implements Agent {
   /** What is told between `ending` and `exited`. */
   lastFrames: FrameBody[] = [];
   #over = false;
+  #then: Behaviour = "answer";
   #go: (() => void) | undefined;
   #lost: ((error: Error) => void) | undefined;
   readonly #engine: ScriptedEngine;
@@ -113,6 +114,12 @@ export class ScriptedAgent implements Agent {
     this.#go?.();
   }
 
+  /** Takes a text that waits as one whose turn hangs. */
+  hang(): void {
+    this.#then = "hang";
+    this.#go?.();
+  }
+
   async submit(text: string, _signal: AbortSignal, taken: () => void): Promise<void> {
     this.submitting++;
     this.mostSubmitting = Math.max(this.mostSubmitting, this.submitting);
@@ -130,7 +137,7 @@ export class ScriptedAgent implements Agent {
           this.#go = go;
           this.#lost = lost;
         });
-        return this.#take(text, "answer", taken);
+        return this.#take(text, this.#then, taken);
       case "refuse":
         throw new CibError("claude_failed", "the prompt was not taken");
       case "forget":
@@ -147,6 +154,7 @@ export class ScriptedAgent implements Agent {
       case "answer":
         taken();
         this.#transcript.push(text);
+        if (this.#then === "hang") return this.begin(text);
         // The prompt is confirmed by Claude's hook, what it says comes later.
         setImmediate(() => {
           this.begin(text);

@@ -211,7 +211,10 @@ describe("what a session knows", () => {
     await session.log.sync();
     assert.equal(session.info()["title"], "mine");
     const frames = session.log.page(before + 1, 10).map((encoded) => encoded.frame());
-    assert.deepEqual(frames.map((frame) => "title" in frame), [false]);
+    assert.deepEqual(
+      frames.map((frame) => "title" in frame),
+      [false],
+    );
   });
 
   test("adds up its turns and follows what Claude says of itself, across restarts", async () => {

@@ -1,6 +1,15 @@
 /** The list of sessions: what it takes to create one, where it may work, and what a restart finds. */
 import assert from "node:assert/strict";
-import { existsSync, mkdirSync, readdirSync, realpathSync, statSync, symlinkSync, writeFileSync } from "node:fs";
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  realpathSync,
+  statSync,
+  symlinkSync,
+  writeFileSync,
+} from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { CibError } from "../../src/errors.ts";
@@ -131,6 +140,24 @@ describe("a restart", () => {
       [good, other].sort(),
     );
     assert.deepEqual(w.faults.map(([where]) => where).sort(), [`session ${broken}`, `session ${none}`].sort());
+    for (const [where, thrown] of w.faults) {
+      const path = join(w.data, "sessions", where.replace("session ", ""));
+      const { message } = thrown as Error;
+      assert.ok(message.startsWith(`${path}/meta.json: not understood (`), message);
+      assert.ok(message.endsWith(`restore the file from a backup, or move the folder ${path} away`), message);
+    }
     assert.equal(existsSync(join(w.data, "sessions", broken)), true, "left alone for a person to look at");
+  });
+
+  test("tells of a log that is not as it was left, and goes on behind what it knew", async () => {
+    await using w = await World.open();
+    const { id } = await w.create();
+    await w.stop();
+    const state = JSON.parse(readFileSync(w.file(id, "log.json"), "utf8")) as { clean: { seq: number } };
+    writeFileSync(w.file(id, "transcript.jsonl"), "");
+    await w.start();
+    const told = w.faults.find(([where]) => where === `log ${id}`)?.[1] as Error;
+    assert.match(told.message, /transcript\.jsonl is not as it was left.*are told the gap/);
+    assert.ok(w.sessions.get(id).log.first > state.clean.seq);
   });
 });
