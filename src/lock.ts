@@ -1,5 +1,5 @@
 /** The lock: one daemon a data folder. Two would number the same log. */
-import { closeSync, linkSync, openSync, readFileSync, renameSync, unlinkSync, writeSync } from "node:fs";
+import { closeSync, linkSync, openSync, readFileSync, renameSync, rmSync, unlinkSync, writeSync } from "node:fs";
 import { PRIVATE_FILE } from "./files.ts";
 
 /** Held by another daemon that runs. */
@@ -30,9 +30,14 @@ export class Lock implements Disposable {
   /** Throws LockedError naming the process that holds it. A lock whose process is gone is taken over. */
   static take(path: string): Lock {
     const mine = `${path}.${process.pid}`;
-    const fd = openSync(mine, "w", PRIVATE_FILE);
-    writeSync(fd, identity(process.pid) ?? `${process.pid} ?`);
-    closeSync(fd);
+    try {
+      const fd = openSync(mine, "w", PRIVATE_FILE);
+      writeSync(fd, identity(process.pid) ?? `${process.pid} ?`);
+      closeSync(fd);
+    } catch (failure) {
+      rmSync(mine, { force: true });
+      throw failure;
+    }
     try {
       linkSync(mine, path);
       unlinkSync(mine);
