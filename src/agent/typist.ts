@@ -170,6 +170,9 @@ function pasteable(text: string): string {
 const NARROW = 40;
 /** Rows that are emptied at most: a longer text stands in the box as one mark. */
 const MAX_BOX_ROWS = 200;
+/** The screen rests this long when Claude has drawn what an interrupt brings; a spinner may never let it. */
+const REST_MS = 250;
+const REST_DEADLINE_MS = 2_000;
 /** Keys in one write: many more are taken for a paste. */
 const KEYS_AT_ONCE = 8;
 const KEYS_PAUSE_MS = 30;
@@ -178,6 +181,8 @@ const KEYS_PAUSE_MS = 30;
 export async function emptyBox(desk: Desk, text: string): Promise<void> {
   const all = text.split("\n").reduce((sum, line) => sum + Math.max(1, Math.ceil(line.length / NARROW)), 0);
   const rows = Math.min(all, MAX_BOX_ROWS);
+  // After an interrupt Claude puts the prompt back a little later: emptied before that, the box would be full again.
+  await until(() => desk.quietMs >= REST_MS, REST_DEADLINE_MS, new AbortController().signal);
   const keys = `\x05${"\x15".repeat(2 * rows + 4)}${"\x0b".repeat(rows + 4)}\x7f`;
   for (let from = 0; from < keys.length; from += KEYS_AT_ONCE) {
     desk.type(keys.slice(from, from + KEYS_AT_ONCE));
