@@ -202,9 +202,15 @@ export const ATTACH = v.strictObject({
 });
 export type Attach = v.InferOutput<typeof ATTACH>;
 
+type Args = v.StrictObjectSchema<v.ObjectEntries, undefined>;
+/** Made once: a keystroke is a command, too. */
+const SCHEMAS = new Map<CommandName, Args>(
+  Object.entries(COMMANDS).map(([cmd, { args }]) => [cmd as CommandName, v.strictObject(args as v.ObjectEntries)]),
+);
+
 /** The strict schema of one command's arguments. */
-export function argsOf(cmd: CommandName) {
-  return v.strictObject(COMMANDS[cmd].args as v.ObjectEntries);
+export function argsOf(cmd: CommandName): Args {
+  return SCHEMAS.get(cmd) as Args;
 }
 
 /** Checks one command from outside. Throws `bad_request` naming the field and what arrived, or `too_large`. */

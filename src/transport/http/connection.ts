@@ -15,6 +15,8 @@ export const HIGH_WATER_BYTES = 64 * 1024;
 const LOW_WATER_BYTES = 16 * 1024;
 /** Replies that nobody reads: beyond this the socket is closed as too far behind. */
 const MAX_UNREAD_BYTES = 4 * 1024 * 1024;
+/** A reply to a keystroke waits so long for its echo: they leave together. */
+const REPLY_DELAY_MS = 5;
 /** Commands of one socket under way at once. */
 export const MAX_COMMANDS = 32;
 /** Sessions that one socket may follow. */
@@ -38,6 +40,8 @@ export class Connection implements SocketEvents {
   #malformed = 0;
   #pending: Buffer[] = [];
   #pendingBytes = 0;
+  #flushing = false;
+  #late: NodeJS.Timeout | undefined;
 
   constructor(
     socket: Socket,
@@ -91,8 +95,13 @@ export class Connection implements SocketEvents {
       return;
     }
     this.#running++;
+    const keystroke = message["cmd"] === "input" && message["text"] === undefined;
     this.#run(message)
-      .then((body) => this.#tell({ ...body, re, ok: true }))
+      .then((body) => {
+        const reply = pack({ ...body, re, ok: true }, this.#format);
+        if (keystroke) this.#pushSoon(reply);
+        else this.push(reply);
+      })
       .catch((thrown: unknown) => this.#refuse(re, thrown))
       .finally(() => this.#running--);
   }
@@ -110,6 +119,7 @@ export class Connection implements SocketEvents {
     for (const feed of this.#feeds.values()) feed.dispose();
     this.#feeds.clear();
     this.#pending = [];
+    clearTimeout(this.#late);
     this.#forget();
   }
 
@@ -129,8 +139,22 @@ export class Connection implements SocketEvents {
 
   /** Queues bytes until the running turn is over, so that its frames leave in one system call. */
   push(bytes: Buffer): void {
-    if (!this.open) return;
-    if (this.#pending.push(bytes) === 1) queueMicrotask(() => this.#flush());
+    if (!this.#open) return;
+    this.#hold(bytes);
+    if (this.#flushing) return;
+    this.#flushing = true;
+    queueMicrotask(() => this.#flush());
+  }
+
+  /** The same for what nobody waits for: it goes with what comes next. A key's echo must not queue behind its reply. */
+  #pushSoon(bytes: Buffer): void {
+    if (!this.#open) return;
+    this.#hold(bytes);
+    this.#late ??= setTimeout(() => this.#flush(), REPLY_DELAY_MS);
+  }
+
+  #hold(bytes: Buffer): void {
+    this.#pending.push(bytes);
     this.#pendingBytes += bytes.length;
   }
 
@@ -149,6 +173,9 @@ export class Connection implements SocketEvents {
   }
 
   #flush(): void {
+    this.#flushing = false;
+    if (this.#late !== undefined) clearTimeout(this.#late);
+    this.#late = undefined;
     const messages = this.#pending;
     this.#pending = [];
     this.#pendingBytes = 0;
