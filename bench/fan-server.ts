@@ -44,6 +44,8 @@ async function daemon(): Promise<(i: number) => void> {
     write: () => undefined,
     resize: () => undefined,
     interrupt: async () => true,
+    claim: () => undefined,
+    switch: async (_what, value) => value,
     stop: async () => undefined,
   };
   const engine: Engine & AsyncDisposable = {

@@ -8,6 +8,10 @@ import * as v from "valibot";
 /** A master token shorter than this could be guessed or is a word. */
 export const MIN_TOKEN_CHARS = 32;
 
+/** A person needs a moment; a week is the longest that Claude's own timer is trusted with. */
+export const MIN_ASK_TIMEOUT_S = 5;
+export const MAX_ASK_TIMEOUT_S = 604_800;
+
 const MIB = 1024 * 1024;
 
 export interface Config {
@@ -25,7 +29,13 @@ export interface Config {
   readonly workspace: string;
   /** HOME of the sessions; Claude's own folder is `.claude` in it. */
   readonly home: string;
+  /** The engine of a session whose creator names none. */
+  readonly engine: "pty" | "stream";
+  /** Read text token by token on the way from the API. */
+  readonly tap: boolean;
   readonly thinking: boolean;
+  /** Seconds after which a question that nobody answered is denied. */
+  readonly askTimeoutS: number;
   readonly fsync: "turn" | "always" | "off";
   readonly logMaxBytes: number;
   readonly ptyLogBytes: number;
@@ -84,6 +94,18 @@ const VARIABLES = v.object({
   CIB_DATA: text,
   CIB_WORKSPACE: text,
   CIB_HOME: text,
+  CIB_ENGINE: choice(["pty", "stream"], "pty"),
+  CIB_TAP: choice(["off", "on"], "off"),
+  CIB_ASK_TIMEOUT_S: v.optional(
+    v.pipe(
+      v.string(),
+      v.regex(/^\d{1,7}$/, "expected a number of seconds"),
+      v.transform(Number),
+      v.minValue(MIN_ASK_TIMEOUT_S, `expected at least ${MIN_ASK_TIMEOUT_S}`),
+      v.maxValue(MAX_ASK_TIMEOUT_S, `expected at most ${MAX_ASK_TIMEOUT_S}`),
+    ),
+    "86400",
+  ),
   CIB_THINKING: choice(["on", "off"], "on"),
   CIB_FSYNC: choice(["turn", "always", "off"], "turn"),
   CIB_LOG_MAX_BYTES: size(64 * MIB, MIB),
@@ -145,6 +167,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
     data: resolve(set.CIB_DATA ?? under("/var/lib/claude-in-box", "data")),
     workspace: resolve(set.CIB_WORKSPACE ?? under("/workspace", "workspace")),
     home: resolve(set.CIB_HOME ?? under(existsSync("/home/coder") ? "/home/coder" : homedir(), "home")),
+    engine: set.CIB_ENGINE,
+    tap: set.CIB_TAP === "on",
+    askTimeoutS: set.CIB_ASK_TIMEOUT_S,
     thinking: set.CIB_THINKING === "on",
     fsync: set.CIB_FSYNC,
     logMaxBytes: set.CIB_LOG_MAX_BYTES,

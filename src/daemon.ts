@@ -90,6 +90,8 @@ async function compose(
       home: config.home,
       model: config.model,
       thinking: config.thinking,
+      tap: config.tap,
+      askTimeoutS: config.askTimeoutS,
       ...(config.baseUrl !== undefined && { baseUrl: config.baseUrl }),
       ...(config.sessionUser && { user: config.sessionUser }),
     },

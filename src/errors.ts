@@ -42,6 +42,8 @@ export const ERRORS = {
   method_not_allowed: row(405, "caller", false, "Use the method that docs/HTTP-API.md names."),
   timeout: row(408, "caller", true, "The turn goes on; read its frames, or wait longer."),
   conflict: row(409, "caller", false, "The session is not in a state that allows this; get it first."),
+  ask_settled: row(409, "caller", false, "Someone was faster: the ask.answer frame says who, and what."),
+  hook_blocked: row(403, "caller", false, "A hook of this box refuses it: the message says which and why."),
   id_conflict: row(409, "caller", false, "This id was used for another command: choose a new id."),
   no_terminal: row(409, "caller", false, "This session has no terminal; create one with engine pty."),
   too_large: row(413, "caller", false, "Send less at once; the message names the limit."),

@@ -85,6 +85,8 @@ enum cib_type {
 #define CIB_KEY_ASK_QUESTION_MULTI_SELECT 5 /* bool */
 #define CIB_KEY_ASK_QUESTION_TOOL 6 /* optional text */
 #define CIB_KEY_ASK_QUESTION_INPUT 7 /* optional json */
+#define CIB_KEY_ASK_QUESTION_SUMMARY 8 /* optional text */
+#define CIB_KEY_ASK_QUESTION_EXPIRES_AT 9 /* optional uint */
 
 /* ask.answer: a question was settled: by whom and where, or lost */
 #define CIB_KEY_ASK_ANSWER_ID 0 /* text */

@@ -22,12 +22,23 @@ export interface AgentSpec {
   readonly workdir: string;
   readonly model: string;
   readonly effort?: string;
-  /** Run without permission prompts. */
+  /** What runs Claude: `pty` has a terminal, `stream` speaks stream-json both ways. */
+  readonly engine: "pty" | "stream";
+  /** Run without permission prompts. Never together with `gated`. */
   readonly bypass: boolean;
+  /**
+   * Claude tools (names, perhaps with `*`) that wait for a person: the events' `judge` says which call of them does.
+   * Undefined: no gate. Claude's own rules then ask for these too, so that a daemon that is gone lets nothing run.
+   */
+  readonly gated?: readonly string[];
+  /** Claude waits this long for the answer to a question or permission, in seconds; the session denies before. */
+  readonly askTimeoutS: number;
   readonly cols: number;
   readonly rows: number;
-  /** CLAUDE_CONFIG_DIR of this session: seeded before the start. */
+  /** CLAUDE_CONFIG_DIR of this session: seeded before the start. One for each credential. */
   readonly configDir: string;
+  /** Where Claude keeps all conversations; `projects` in configDir is this folder or a link to it. */
+  readonly projectsDir: string;
   /** HOME of the session. */
   readonly home: string;
   /** 0700 folder of this session, readable by the session's uid, for settings that must not be in argv. */
@@ -40,6 +51,8 @@ export interface AgentSpec {
   /** ANTHROPIC_BASE_URL, when not Anthropic's own. */
   readonly baseUrl?: string;
   readonly thinking: boolean;
+  /** Read text and thinking token by token on the way from the API (pty engine). */
+  readonly tap?: boolean;
   /**
    * On resume: where an earlier run stopped reading. Lines after it that the log does not hold yet
    * (`seen`) become frames; lines before it never do.
@@ -71,6 +84,55 @@ export interface Exit {
   readonly words?: string;
 }
 
+/** A call of Claude's own hooks that may be judged before Claude goes on. */
+export type Call =
+  /** A tool is about to run. */
+  | {
+      readonly on: "tool";
+      readonly id: string;
+      readonly tool: string;
+      readonly input: unknown;
+      readonly agent?: string;
+    }
+  /** It has run; what Claude is about to read. */
+  | {
+      readonly on: "result";
+      readonly id: string;
+      readonly tool: string;
+      readonly input: unknown;
+      readonly output: unknown;
+      readonly agent?: string;
+    }
+  /** A prompt is about to be sent. `ours`: one that `submit` brought, judged when it was accepted. */
+  | { readonly on: "prompt"; readonly text: string; readonly ours: boolean };
+
+/** What becomes of a call. Whatever fails on the way is `ask` for a gated tool, never `allow`. */
+export type Judgement =
+  /** Claude goes on as it would. */
+  | { readonly do: "pass" }
+  /** The tool runs without a question, perhaps with another input. */
+  | { readonly do: "allow"; readonly input?: unknown }
+  /** A person is asked first, perhaps about another input. */
+  | { readonly do: "ask"; readonly input?: unknown }
+  /** The tool does not run, the prompt is not sent. */
+  | { readonly do: "deny"; readonly reason: string }
+  /** The result that Claude reads, where this version lets it be changed; the frame shows it in any case. */
+  | { readonly do: "rewrite"; readonly output: unknown };
+
+/** What was decided of a question or permission. `answers`: by prompt, several choices joined with ", ". */
+export type Settlement =
+  | { readonly behavior: "allow"; readonly answers?: Readonly<Record<string, string>> }
+  | { readonly behavior: "deny"; readonly message: string };
+
+/** A question or permission taken hold of: nobody else settles it. */
+export interface Claim {
+  /** Hands Claude the decision. False when Claude had closed the connection by then: someone at the terminal was first. */
+  release(decision: Settlement): boolean;
+}
+
+/** What can be switched while Claude runs. */
+export type Setting = "model" | "effort" | "mode";
+
 /** What an agent tells its session; called in order, never concurrently, never after `exited`. */
 export interface AgentEvents {
   /** A frame body, including status, stop, usage and meta. */
@@ -82,6 +144,8 @@ export interface AgentEvents {
   /** Claude has ended; what it leaves open is told next, then `exited` comes. */
   ending(how: Exit): void;
   exited(how: Exit): void;
+  /** Whether and how Claude goes on. `pass` at once (no promise) where nobody cares: Claude waits for the answer. */
+  judge(call: Call): Judgement | Promise<Judgement>;
 }
 
 export interface Agent {
@@ -106,6 +170,17 @@ export interface Agent {
   resize(cols: number, rows: number): void;
   /** Esc, and resolves true when Claude is idle again with open tool frames closed; false after 5 s. */
   interrupt(signal: AbortSignal): Promise<boolean>;
+  /**
+   * Takes hold of an open question or permission. `group`: the part of its id before "/". Undefined when Claude does
+   * not wait for it any more, or only at its terminal.
+   */
+  claim(group: string): Claim | undefined;
+  /**
+   * Switches once Claude can take it (the pty engine waits for the end of the turn). Resolves with what Claude says it
+   * has now, after `meta` has told it; rejects with `bad_request` where Claude knows no such value, `claude_failed`
+   * where it does not obey, `conflict` where this session must not have it.
+   */
+  switch(what: Setting, value: string, signal: AbortSignal): Promise<string>;
   /** Ends Claude and every process below it; resolves when none is left. */
   stop(signal: "term" | "kill"): Promise<void>;
 }

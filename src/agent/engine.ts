@@ -1,4 +1,4 @@
-/** Engine: starts the pty agent of a session; daemon.ts wires it with the claude command, the box's id and a hook inbox. */
+/** Engine: starts the agent of a session; daemon.ts wires it with the claude command, the box's id and a hook inbox. */
 import type { Agent, AgentEvents, AgentSpec, Engine, Position } from "./agent.ts";
 import { environment, prepare } from "./command.ts";
 import { type HookInbox, startInbox } from "./hook-inbox.ts";
@@ -7,6 +7,7 @@ import { promptOf } from "./prompts.ts";
 import { PtyAgent } from "./pty-agent.ts";
 import type { Source } from "./source.ts";
 import { newState, reopen, type State } from "./state.ts";
+import { StreamAgent } from "./stream-agent.ts";
 import { readBetween, shows, sizeOf, transcriptFile } from "./transcript.ts";
 import { translate } from "./translate.ts";
 import { detectVersion, rowFor } from "./versions.ts";
@@ -53,7 +54,7 @@ async function startAgent(
   const { row, note } = rowFor(version);
   const state = newState(row, spec.thinking);
   // Calls come only after the start, but the settings need the address before it.
-  let agent: PtyAgent | undefined;
+  let agent: PtyAgent | StreamAgent | undefined;
   const lease = inbox.open((event, body) => agent?.hook(event, body));
   try {
     const launch = await prepare(spec, row, options.box, options.command, (event) => lease.url(event));
@@ -63,13 +64,14 @@ async function startAgent(
       frame: (body) => events.frame(body),
       terminal: (bytes) => events.terminal(bytes),
       position: (at) => events.position(at),
+      judge: (call) => events.judge(call),
       ending: (how) => events.ending(how),
       exited(how) {
         lease[Symbol.dispose]();
         events.exited(how);
       },
     };
-    agent = new PtyAgent({
+    agent = new (spec.engine === "stream" ? StreamAgent : PtyAgent)({
       spec,
       events: closing,
       launch,
@@ -90,14 +92,14 @@ async function startAgent(
 /** Claude writes a conversation down with its first prompt: one that never had any begins anew under its own id. */
 async function resumable(spec: AgentSpec): Promise<AgentSpec> {
   if (spec.start !== "resume") return spec;
-  const size = await sizeOf(await transcriptFile(spec.configDir, spec.workdir, spec.conversation));
+  const size = await sizeOf(await transcriptFile(spec.projectsDir, spec.workdir, spec.conversation));
   return size > 0 ? spec : { ...spec, start: "new" };
 }
 
 function announce(events: AgentEvents, spec: AgentSpec, version: string, note: string | undefined): void {
   events.frame({
     type: "meta",
-    engine: "pty",
+    engine: spec.engine,
     version,
     workdir: spec.workdir,
     auth: spec.credential.mode,
@@ -108,7 +110,7 @@ function announce(events: AgentEvents, spec: AgentSpec, version: string, note: s
 
 /** Where reading begins. On resume the lines behind `position` are caught up first; what stands before is never told again. */
 async function beginning(spec: AgentSpec, state: State, events: AgentEvents, now: () => number): Promise<Position> {
-  const file = await transcriptFile(spec.configDir, spec.workdir, spec.conversation);
+  const file = await transcriptFile(spec.projectsDir, spec.workdir, spec.conversation);
   if (spec.start !== "resume") return { file, offset: 0 };
   const size = await sizeOf(file);
   if (spec.position === undefined) return { file, offset: size };

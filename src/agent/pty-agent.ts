@@ -1,6 +1,6 @@
 /** Pty agent: the live interactive Claude Code in its terminal; what goes in, and how it begins and ends. */
 import { CibError } from "../errors.ts";
-import type { Agent, AgentEvents, AgentSpec, Exit, Position } from "./agent.ts";
+import type { Agent, AgentEvents, AgentSpec, Claim, Exit, Position, Setting } from "./agent.ts";
 import type { Launch } from "./command.ts";
 import type { Json } from "./json.ts";
 import { endTree, sessionMarker } from "./process-tree.ts";
@@ -22,7 +22,7 @@ const COMMAND_OVER_MS = 2_000;
 const COMMAND_WORKS_MS = 60_000;
 
 /** Everything the engine has prepared for one start. */
-export interface PtyStart extends SensesOptions {
+export interface AgentStart extends SensesOptions {
   readonly launch: Launch;
   readonly version: string;
 }
@@ -45,7 +45,7 @@ export class PtyAgent implements Agent {
   #stopping = false;
   #exit: Exit | undefined;
 
-  constructor(start: PtyStart) {
+  constructor(start: AgentStart) {
     const { spec } = start;
     this.#spec = spec;
     this.#events = start.events;
@@ -151,6 +151,14 @@ export class PtyAgent implements Agent {
       this.#draft = true;
     }
     return this.#senses.until(() => this.#atRest(), INTERRUPT_DEADLINE_MS, signal);
+  }
+
+  claim(_group: string): Claim | undefined {
+    return undefined;
+  }
+
+  async switch(what: Setting, _value: string, _signal: AbortSignal): Promise<string> {
+    throw new CibError("not_implemented", `${what}: cannot be switched yet`);
   }
 
   async stop(signal: "term" | "kill"): Promise<void> {

@@ -1,5 +1,5 @@
 /** Senses: all that Claude tells of itself (hooks, transcript, status file, terminal), joined into one stream of frames. */
-import { join } from "node:path";
+import { join, sep } from "node:path";
 import type { AgentEvents, AgentSpec, Position } from "./agent.ts";
 import { type Json, text } from "./json.ts";
 import { promptOf } from "./prompts.ts";
@@ -52,7 +52,7 @@ export class Senses {
     this.#options = options;
     this.#state = options.state;
     const since = spec.start === "new" ? 0 : now();
-    this.#transcript = new Transcript(join(spec.configDir, "projects"), options.from, since, {
+    this.#transcript = new Transcript(spec.projectsDir, options.from, since, {
       line: (line, agent) => this.#line(line, agent),
       skipped: (bytes) => this.feed({ src: "skipped", at: now(), bytes }),
       fault: options.fault,
@@ -214,9 +214,9 @@ export class Senses {
   }
 
   async #sessionStart(told: Json): Promise<void> {
-    const { events, now } = this.#options;
+    const { spec, events, now } = this.#options;
     const body = this.#started ? told : this.#ownStart(told);
-    const file = text(body["transcript_path"]);
+    const file = inProjects(spec, text(body["transcript_path"]));
     this.#started = true;
     if (body["source"] === "clear") this.#submission?.effect();
     // A conversation picked up again has a past that is not news.
@@ -232,4 +232,10 @@ export class Senses {
     if (typeof start === "string" || body["session_id"] !== start.fork) return body;
     return { ...body, session_id: conversation, transcript_path: this.at.file };
   }
+}
+
+/** Claude names the file below its own configuration; the folder of all conversations may be another. */
+function inProjects({ configDir, projectsDir }: AgentSpec, file: string | undefined): string | undefined {
+  const own = join(configDir, "projects") + sep;
+  return file?.startsWith(own) ? join(projectsDir, file.slice(own.length)) : file;
 }

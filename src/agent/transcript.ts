@@ -143,8 +143,7 @@ export async function sizeOf(file: string): Promise<number> {
 }
 
 /** Where a conversation is, or will be, written: the folder is named after the working directory. */
-export async function transcriptFile(configDir: string, workdir: string, conversation: string): Promise<string> {
-  const projects = join(configDir, "projects");
+export async function transcriptFile(projects: string, workdir: string, conversation: string): Promise<string> {
   const name = `${conversation}.jsonl`;
   for (const folder of await readdir(projects).catch(() => [])) {
     const file = join(projects, folder, name);

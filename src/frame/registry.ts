@@ -74,6 +74,10 @@ export const TYPES = {
       multiSelect: { key: 5, kind: "bool" },
       tool: maybeText(6),
       input: { key: 7, kind: "json", optional: true },
+      /** The input on one line, with what a terminal would hide made visible. */
+      summary: maybeText(8),
+      /** When it is denied because nobody answered, ms since 1970. */
+      expires_at: maybeUint(9),
     },
   },
   "ask.answer": {

@@ -14,6 +14,8 @@ export interface Box {
     readonly home: string;
     readonly model: string;
     readonly thinking: boolean;
+    readonly tap: boolean;
+    readonly askTimeoutS: number;
     readonly baseUrl?: string;
     readonly user?: { readonly uid: number; readonly gid: number };
   };

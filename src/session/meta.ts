@@ -20,8 +20,16 @@ const META = v.object({
   /** What Claude last said it runs. */
   running_model: v.optional(v.string()),
   effort: v.optional(v.string()),
-  engine: v.literal("pty"),
+  engine: v.picklist(["pty", "stream"]),
   bypass: v.boolean(),
+  /** Tools, or patterns of their calls, that wait for a person (permit.ts). */
+  gate: v.optional(v.array(v.string())),
+  /** Seconds until a question that nobody answers is denied; left out: the box's. */
+  ask_timeout_s: v.optional(v.number()),
+  /** A recorded "go on" follows when a usage limit has ended. */
+  auto_continue: v.optional(v.boolean()),
+  /** The session's own hook rules, as they were given (hooks/rules.ts). */
+  hooks: v.optional(v.array(v.unknown())),
   auth: v.picklist(["subscription", "api_key"]),
   title: v.optional(v.string()),
   /** The creator gave the title: Claude's own does not take its place. */

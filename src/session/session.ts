@@ -1,7 +1,7 @@
 /** One session: its Claude, its log and what a client may do to them. */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import type { Agent, AgentEvents, Exit } from "../agent/agent.ts";
+import type { Agent, AgentEvents, Call, Exit, Judgement } from "../agent/agent.ts";
 import { asCibError, CibError } from "../errors.ts";
 import type { FrameBody, SessionId, SessionState } from "../frame/frame.ts";
 import type { Box, Secrets } from "./box.ts";
@@ -11,6 +11,7 @@ import { type Info, infoOf } from "./info.ts";
 import type { Log } from "./log.ts";
 import { addUsage, learned, type Meta } from "./meta.ts";
 import { MetaFile } from "./meta-file.ts";
+import { isGated } from "./permit.ts";
 import { Place } from "./place.ts";
 import type { PtyLane } from "./pty-lane.ts";
 import { Queue } from "./queue.ts";
@@ -193,12 +194,20 @@ export class Session {
       position: (at) => {
         if (!this.#ending.deaf) this.#place.keep(at, this.#tail.turns);
       },
+      judge: (call) => this.#judge(call),
       ending: (how) => {
         this.#ready = false;
         this.#ending.begins(how);
       },
       exited: (how) => this.#ended(how, this.#ending.reason),
     };
+  }
+
+  /** The gate alone, as long as there is nothing else to ask. */
+  #judge(call: Call): Judgement {
+    const { gate } = this.meta;
+    if (gate === undefined || call.on !== "tool") return { do: "pass" };
+    return { do: isGated(gate, call.tool, call.input) ? "ask" : "allow" };
   }
 
   #told(said: FrameBody): void {

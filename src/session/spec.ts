@@ -1,8 +1,10 @@
 /** Spec: what an engine is told to start, made from what the session knows of itself. */
+import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { AgentSpec, Credential, Seen } from "../agent/agent.ts";
 import type { Box } from "./box.ts";
 import type { Meta } from "./meta.ts";
+import { toolsOf } from "./permit.ts";
 
 /** What only this start knows. */
 export interface Occasion {
@@ -15,7 +17,7 @@ export interface Occasion {
 
 /** The first start begins a conversation, or forks another one; every later one resumes it. */
 export function specOf(meta: Meta, settings: Box["settings"], { credential, env, size, seen }: Occasion): AgentSpec {
-  const { home, thinking, baseUrl, user } = settings;
+  const { home, thinking, tap, baseUrl, user } = settings;
   const fork = meta.started ? undefined : meta.fork_of;
   return {
     session: meta.id,
@@ -24,17 +26,29 @@ export function specOf(meta: Meta, settings: Box["settings"], { credential, env,
     workdir: meta.workdir,
     model: meta.model || settings.model,
     ...(meta.effort !== undefined && { effort: meta.effort }),
+    engine: meta.engine,
     bypass: meta.bypass,
+    ...(meta.gate && { gated: toolsOf(meta.gate) }),
+    askTimeoutS: meta.ask_timeout_s ?? settings.askTimeoutS,
     ...size,
     home,
-    configDir: join(home, ".claude"),
+    configDir: configDirOf(home, credential),
+    projectsDir: join(home, ".claude", "projects"),
     runDir: join(home, ".claude-in-box", meta.id),
     ...(user && { user }),
     credential,
     env,
     ...(baseUrl !== undefined && { baseUrl }),
     thinking,
+    tap,
     ...(meta.position && { position: meta.position }),
     seen,
   };
+}
+
+/** Claude keeps a login, and a trace of every key it was given, in its configuration: one folder for each credential. */
+function configDirOf(home: string, credential: Credential): string {
+  if (credential.mode === "subscription") return join(home, ".claude");
+  const name = createHash("sha256").update(`config of ${credential.key}`).digest("hex").slice(0, 16);
+  return join(home, ".claude-in-box", "config", name);
 }

@@ -3,7 +3,7 @@ import { randomUUID } from "node:crypto";
 import { mkdir, mkdtemp, rm } from "node:fs/promises";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
-import type { Agent, AgentSpec, Exit, Position } from "../../src/agent/agent.ts";
+import type { Agent, AgentEvents, AgentSpec, Exit, Position } from "../../src/agent/agent.ts";
 import { createEngine } from "../../src/agent/engine.ts";
 import type { Source } from "../../src/agent/source.ts";
 import { type Model, type Script, startModel } from "../../src/demo/model.ts";
@@ -22,6 +22,8 @@ export interface RigOptions {
   /** Start Claude in the folders of an earlier rig. */
   readonly base?: string;
   readonly record?: (source: Source) => void;
+  /** What becomes of calls that may be judged; the default lets Claude go on. */
+  readonly judge?: AgentEvents["judge"];
 }
 
 export interface Rig extends AsyncDisposable {
@@ -85,6 +87,9 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     cols: 120,
     rows: 40,
     configDir: join(base, "config"),
+    projectsDir: join(base, "config", "projects"),
+    engine: "pty",
+    askTimeoutS: 600,
     home: join(base, "home"),
     runDir: join(base, "run"),
     credential: { mode: "api_key", key: KEY },
@@ -110,6 +115,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     position(at) {
       positions.push(at);
     },
+    judge: (call) => options.judge?.(call) ?? { do: "pass" },
     ending: () => undefined,
     exited(how) {
       exits.push(how);

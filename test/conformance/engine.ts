@@ -1,5 +1,5 @@
 /** A scripted engine: answers every prompt with the same words in the same frames, at once, and says what a test tells it to say. */
-import type { Agent, AgentEvents, AgentSpec, Engine, Position } from "../../src/agent/agent.ts";
+import type { Agent, AgentEvents, AgentSpec, Claim, Engine, Position, Setting } from "../../src/agent/agent.ts";
 import type { FrameBody, SessionId } from "../../src/frame/frame.ts";
 
 export class ScriptEngine implements Engine, AsyncDisposable {
@@ -73,6 +73,14 @@ class ScriptAgent implements Agent {
 
   async interrupt(): Promise<boolean> {
     return true;
+  }
+
+  claim(): Claim | undefined {
+    return undefined;
+  }
+
+  async switch(_what: Setting, value: string): Promise<string> {
+    return value;
   }
 
   async stop(): Promise<void> {

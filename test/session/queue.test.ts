@@ -374,6 +374,8 @@ describe("a disk that refuses", () => {
       write: () => undefined,
       resize: () => undefined,
       interrupt: async () => true,
+      claim: () => undefined,
+      switch: async (_what: string, value: string) => value,
       stop: async () => undefined,
     };
     const queue = new Queue({

@@ -1,5 +1,17 @@
 /** A scripted engine: a Claude that a test can follow word for word, and that hangs, dies, refuses or forgets to answer when told to. */
-import type { Agent, AgentEvents, AgentSpec, Engine, Exit, Position } from "../../src/agent/agent.ts";
+import type {
+  Agent,
+  AgentEvents,
+  AgentSpec,
+  Call,
+  Claim,
+  Engine,
+  Exit,
+  Judgement,
+  Position,
+  Setting,
+  Settlement,
+} from "../../src/agent/agent.ts";
 import { CibError } from "../../src/errors.ts";
 import type { FrameBody, SessionId } from "../../src/frame/frame.ts";
 
@@ -187,6 +199,34 @@ export class ScriptedAgent implements Agent {
     if (this.obeys)
       this.tell({ type: "stop", reason: "interrupted" }, { type: "status", state: "idle", elapsed_ms: 1 });
     return this.obeys;
+  }
+
+  /** Questions that Claude waits on, by group; `claim` takes one. */
+  readonly held = new Set<string>();
+  /** What was handed to Claude, by group. */
+  readonly settled = new Map<string, Settlement>();
+  /** Someone at the terminal is faster than every release. */
+  terminalFirst = false;
+  /** What a switch leads to. */
+  switches: (what: Setting, value: string, signal: AbortSignal) => Promise<string> = async (_what, value) => value;
+
+  claim(group: string): Claim | undefined {
+    if (!this.held.delete(group)) return undefined;
+    return {
+      release: (decision) => {
+        if (!this.terminalFirst) this.settled.set(group, decision);
+        return !this.terminalFirst;
+      },
+    };
+  }
+
+  switch(what: Setting, value: string, signal: AbortSignal): Promise<string> {
+    return this.switches(what, value, signal);
+  }
+
+  /** As Claude's hooks do: what becomes of this call. */
+  judge(call: Call): Judgement | Promise<Judgement> {
+    return this.#events.judge(call);
   }
 
   async stop(): Promise<void> {
