@@ -55,7 +55,7 @@ async function startAgent(
   const state = newState(row, spec.thinking);
   // Calls come only after the start, but the settings need the address before it.
   let agent: PtyAgent | StreamAgent | undefined;
-  const lease = inbox.open((event, body) => agent?.hook(event, body));
+  const lease = inbox.open((event, body, gone) => agent?.hook(event, body, gone) ?? {});
   try {
     const launch = await prepare(spec, row, options.box, options.command, (event) => lease.url(event));
     announce(events, spec, version, note);

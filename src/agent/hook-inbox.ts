@@ -10,8 +10,20 @@ const TOKEN_BYTES = 16;
 /** A call from the same machine is complete within this, also on a loaded Raspberry Pi. */
 const CALL_DEADLINE_MS = 30_000;
 
-/** One hook call of one session. */
-export type HookListener = (event: string, body: Readonly<Record<string, unknown>>) => void;
+/**
+ * One hook call of one session; what it returns is the answer on this very connection, at once or when it resolves.
+ * `gone` aborts when Claude closes the connection first.
+ */
+export type HookListener = (
+  event: string,
+  body: Readonly<Record<string, unknown>>,
+  gone: AbortSignal,
+) => object | Promise<object>;
+
+interface Answer {
+  readonly status: number;
+  readonly body?: object;
+}
 
 /** A session's place in the inbox; disposing it makes its address unknown. */
 export interface HookLease extends Disposable {
@@ -29,10 +41,10 @@ export async function startInbox(): Promise<HookInbox> {
   const listeners = new Map<string, HookListener>();
   let refused = 0;
   const server = createServer((req, res) => {
-    receive(req, listeners).then(
-      (status) => {
-        if (status !== 200) refused++;
-        reply(res, status);
+    receive(req, res, listeners).then(
+      (answer) => {
+        if (answer.status !== 200) refused++;
+        reply(res, answer);
       },
       () => {
         refused++;
@@ -63,22 +75,27 @@ export async function startInbox(): Promise<HookInbox> {
   };
 }
 
-/** Answers 200 with `{}` whatever the listener makes of the call: a hanging hook stalls every later event of the session. */
-async function receive(req: IncomingMessage, listeners: ReadonlyMap<string, HookListener>): Promise<number> {
+/** A hanging hook stalls every later event of the session: only what waits for a decision is answered late. */
+async function receive(
+  req: IncomingMessage,
+  res: ServerResponse,
+  listeners: ReadonlyMap<string, HookListener>,
+): Promise<Answer> {
   const [, token = "", event = ""] = (req.url ?? "").split("/");
   const listener = listeners.get(token);
-  if (listener === undefined || req.method !== "POST") return 404;
+  if (listener === undefined || req.method !== "POST") return { status: 404 };
   const raw = await body(req);
-  if (raw === undefined) return 413;
+  if (raw === undefined) return { status: 413 };
   const call = parse(raw);
-  if (call === undefined) return 400;
-  listener(event, call);
-  return 200;
+  if (call === undefined) return { status: 400 };
+  const gone = new AbortController();
+  res.once("close", () => gone.abort());
+  return { status: 200, body: await listener(event, call, gone.signal) };
 }
 
-function reply(res: ServerResponse, status: number): void {
+function reply(res: ServerResponse, { status, body = {} }: Answer): void {
   if (status === 413) res.setHeader("connection", "close");
-  res.writeHead(status, { "content-type": "application/json" }).end("{}");
+  res.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
 
 async function body(req: IncomingMessage): Promise<string | undefined> {

@@ -84,8 +84,9 @@ export class PtyAgent implements Agent {
   }
 
   /** One hook call, from the inbox. */
-  hook(event: string, body: Json): void {
+  hook(event: string, body: Json, _gone: AbortSignal): object | Promise<object> {
     this.#senses.hook(event, body);
+    return {};
   }
 
   async submit(prompt: string, signal: AbortSignal, taken: () => void = () => undefined): Promise<void> {

@@ -19,7 +19,9 @@ export class StreamAgent implements Agent {
   }
 
   /** One hook call, from the inbox. */
-  hook(_event: string, _body: Json): void {}
+  hook(_event: string, _body: Json, _gone: AbortSignal): object | Promise<object> {
+    return {};
+  }
 
   async submit(): Promise<void> {}
 

@@ -25,6 +25,8 @@ export interface VersionRow {
   readonly hooks: readonly string[];
   /** MessageDisplay delivers text line by line. */
   readonly display: boolean;
+  /** PostToolUse may change what Claude reads of a result. */
+  readonly rewritesResults: boolean;
   /** sessions/<pid>.json carries `status`; without it the terminal title tells. */
   readonly statusFile: boolean;
   /** A `!command` is followed by an answer of the model. */
@@ -37,9 +39,33 @@ const NEW_HOOKS = [...OLD_HOOKS, "PostToolBatch", "MessageDisplay"] as const;
 
 /** Oldest first. */
 export const VERSIONS: readonly VersionRow[] = [
-  { version: "2.1.112", hooks: OLD_HOOKS, display: false, statusFile: false, bangAnswers: false, marksPastes: false },
-  { version: "2.1.197", hooks: NEW_HOOKS, display: true, statusFile: true, bangAnswers: true, marksPastes: false },
-  { version: "2.1.330", hooks: NEW_HOOKS, display: true, statusFile: true, bangAnswers: true, marksPastes: true },
+  {
+    version: "2.1.112",
+    hooks: OLD_HOOKS,
+    display: false,
+    rewritesResults: false,
+    statusFile: false,
+    bangAnswers: false,
+    marksPastes: false,
+  },
+  {
+    version: "2.1.197",
+    hooks: NEW_HOOKS,
+    display: true,
+    rewritesResults: true,
+    statusFile: true,
+    bangAnswers: true,
+    marksPastes: false,
+  },
+  {
+    version: "2.1.330",
+    hooks: NEW_HOOKS,
+    display: true,
+    rewritesResults: true,
+    statusFile: true,
+    bangAnswers: true,
+    marksPastes: true,
+  },
 ];
 
 /** The newest row that `version` is not older than, and a note for people where the version itself was never tested. */

@@ -17,7 +17,10 @@ describe("the hook inbox", () => {
   it("hands a call to the session of its token and answers {} at once", async () => {
     await using inbox = await startInbox();
     const calls: [string, unknown][] = [];
-    using lease = inbox.open((event, body) => calls.push([event, body]));
+    using lease = inbox.open((event, body) => {
+      calls.push([event, body]);
+      return {};
+    });
     const reply = await post(lease.url("Stop"), '{"a":1}');
     assert.equal(reply.status, 200);
     assert.deepEqual(await reply.json(), {});
@@ -27,7 +30,10 @@ describe("the hook inbox", () => {
   it("knows no other token, no closed one, no other method, no nonsense", async () => {
     await using inbox = await startInbox();
     const calls: string[] = [];
-    const lease = inbox.open((event) => calls.push(event));
+    const lease = inbox.open((event) => {
+      calls.push(event);
+      return {};
+    });
     const url = lease.url("Stop");
     assert.equal((await post(url.replace(/[0-9a-f]{32}/, "0".repeat(32)), "{}")).status, 404);
     assert.equal((await fetch(url)).status, 404);
