@@ -4,13 +4,10 @@ import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
 import * as v from "valibot";
+import { MAX_ASK_TIMEOUT_S, MIN_ASK_TIMEOUT_S } from "./session/answers.ts";
 
 /** A master token shorter than this could be guessed or is a word. */
 export const MIN_TOKEN_CHARS = 32;
-
-/** A person needs a moment; a week is the longest that Claude's own timer is trusted with. */
-export const MIN_ASK_TIMEOUT_S = 5;
-export const MAX_ASK_TIMEOUT_S = 604_800;
 
 const MIB = 1024 * 1024;
 

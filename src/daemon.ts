@@ -107,6 +107,8 @@ async function compose(
     box,
     folder: join(config.data, "sessions"),
     workspace: config.workspace,
+    engine: config.engine,
+    conversation: async () => undefined,
     restore: config.restore,
     fsync: config.fsync,
     logMaxBytes: config.logMaxBytes,
@@ -121,6 +123,9 @@ async function compose(
     sessions,
     ledger,
     now,
+    conversations: { list: async () => ({ conversations: [] }) },
+    hooks: { list: () => [], put: async () => undefined, check: () => undefined },
+    login: { start: later, status: later, code: later },
     health: {
       version: VERSION,
       uptimeS: () => Math.floor((now() - started) / 1000),
@@ -153,6 +158,10 @@ async function compose(
     isolation,
     stop: () => undo.run(),
   };
+}
+
+async function later(): Promise<never> {
+  throw new CibError("not_implemented", "login: not there yet");
 }
 
 /** What has been opened, closed again in the opposite order; one that fails does not keep the others from it. */

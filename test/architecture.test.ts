@@ -29,7 +29,8 @@ const MAY: Readonly<Record<string, readonly string[] | "all">> = {
   ui: ["client"],
   // The scripted model and the presenter speak to the box as any client does.
   demo: ["errors", "frame", "client"],
-  config: ["errors"],
+  // The bounds of a setting are the part's that it sets.
+  config: ["errors", "session/answers.ts"],
   // One daemon a data folder.
   lock: ["errors", "files"],
   cli: "all",

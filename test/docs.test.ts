@@ -3,7 +3,8 @@ import assert from "node:assert/strict";
 import { readFileSync } from "node:fs";
 import { test } from "node:test";
 import { SCOPES } from "../src/auth/scopes.ts";
-import { COMMANDS, KEYS } from "../src/control/commands.ts";
+import { COMMANDS } from "../src/control/commands.ts";
+import { KEYS } from "../src/control/fields.ts";
 import { TYPES } from "../src/frame/registry.ts";
 import { ROUTES } from "../src/transport/http/routes.ts";
 

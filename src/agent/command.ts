@@ -1,11 +1,9 @@
-/** Command of one session: argv, an environment built from nothing, and the configuration that keeps every first-run dialog away. */
-import { chmod, chown, mkdir, readFile, rename, writeFile } from "node:fs/promises";
-import { dirname, join } from "node:path";
+/** Command of one session: argv, an environment built from nothing, and the settings that bring Claude's hooks to us. */
+import { join } from "node:path";
 import type { AgentSpec } from "./agent.ts";
+import { writePrivate } from "./seed.ts";
 import type { VersionRow } from "./versions.ts";
 
-/** Claude stores the last characters of an approved key; without them it asks "use this key?" with the default No. */
-const KEY_SUFFIX_CHARS = 20;
 /** Seconds that Claude waits for our answer: it comes at once, so this only bounds a stalled daemon. */
 const HOOK_TIMEOUT_S = 30;
 
@@ -21,7 +19,7 @@ export const START_FILE = /^start\.\d+\.json$/;
 export const BOX_VARIABLE = "CIB_BOX";
 export const SESSION_VARIABLE = "CIB_SESSION";
 
-/** Writes configuration and settings and returns what to run. `hookUrl` is the inbox address of one event. */
+/** Writes the settings and returns what to run; seed.ts has made the folders. `hookUrl` is the inbox address of one event. */
 export async function prepare(
   spec: AgentSpec,
   row: VersionRow,
@@ -29,7 +27,6 @@ export async function prepare(
   command: readonly string[],
   hookUrl: (event: string) => string,
 ): Promise<Launch> {
-  await seedConfig(spec);
   const settings = join(spec.runDir, "settings.json");
   await writePrivate(settings, JSON.stringify(settingsOf(spec, row, hookUrl)), spec.user);
   return { argv: [...command, ...flags(spec, settings)], env: environment(spec, box) };
@@ -116,50 +113,4 @@ function settingsOf(spec: AgentSpec, row: VersionRow, hookUrl: (event: string) =
 
 function quoted(path: string): string {
   return `'${path.replaceAll("'", `'\\''`)}'`;
-}
-
-/** Merges what no dialog needs into .claude.json, keeping what Claude itself has written there. */
-async function seedConfig(spec: AgentSpec): Promise<void> {
-  for (const dir of [spec.configDir, spec.home, spec.runDir]) await privateFolder(dir, spec.user);
-  const file = join(spec.configDir, ".claude.json");
-  const config = await readObject(file);
-  const responses = asObject(config["customApiKeyResponses"]);
-  const approved = new Set(Array.isArray(responses["approved"]) ? (responses["approved"] as unknown[]) : []);
-  if (spec.credential.mode === "api_key") approved.add(spec.credential.key.slice(-KEY_SUFFIX_CHARS));
-  const projects = asObject(config["projects"]);
-  const seeded = {
-    ...config,
-    hasCompletedOnboarding: true,
-    customApiKeyResponses: { rejected: [], ...responses, approved: [...approved] },
-    // Trust on "/" covers every folder; bypass mode does not skip the trust dialog.
-    projects: { ...projects, "/": { ...asObject(projects["/"]), hasTrustDialogAccepted: true } },
-  };
-  if (JSON.stringify(seeded) !== JSON.stringify(config)) await writePrivate(file, JSON.stringify(seeded), spec.user);
-}
-
-async function privateFolder(path: string, user: AgentSpec["user"]): Promise<void> {
-  const made = await mkdir(path, { recursive: true, mode: 0o700 });
-  if (made === undefined || user === undefined) return;
-  for (let at = path; at.length >= made.length; at = dirname(at)) await chown(at, user.uid, user.gid);
-}
-
-/** 0600, by rename: another session of the same configuration may be reading it. */
-async function writePrivate(path: string, text: string, user: AgentSpec["user"]): Promise<void> {
-  const fresh = `${path}.${process.pid}.new`;
-  await writeFile(fresh, text, { mode: 0o600 });
-  await chmod(fresh, 0o600);
-  if (user !== undefined) await chown(fresh, user.uid, user.gid);
-  await rename(fresh, path);
-}
-
-async function readObject(path: string): Promise<Record<string, unknown>> {
-  try {
-    return asObject(JSON.parse(await readFile(path, "utf8")));
-  } catch {
-    return {};
-  }
-}
-
-function asObject(value: unknown): Record<string, unknown> {
-  return typeof value === "object" && value !== null && !Array.isArray(value) ? (value as Record<string, unknown>) : {};
 }

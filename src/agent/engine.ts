@@ -5,6 +5,7 @@ import { type HookInbox, startInbox } from "./hook-inbox.ts";
 import { type Json, text } from "./json.ts";
 import { promptOf } from "./prompts.ts";
 import { PtyAgent } from "./pty-agent.ts";
+import { seed } from "./seed.ts";
 import type { Source } from "./source.ts";
 import { newState, reopen, type State } from "./state.ts";
 import { StreamAgent } from "./stream-agent.ts";
@@ -49,7 +50,7 @@ async function startAgent(
   wanted: AgentSpec,
   events: AgentEvents,
 ): Promise<Agent> {
-  const spec = await resumable(wanted);
+  const spec = await resumable(await seed(wanted));
   const version = await detectVersion(options.command, environment(spec, options.box));
   const { row, note } = rowFor(version);
   const state = newState(row, spec.thinking);

@@ -1,6 +1,7 @@
 /** Source: one thing that Claude, the clock or we did, as the translation takes it. */
 import type { Json } from "./json.ts";
 import type { ClaudeState } from "./status.ts";
+import type { Heard } from "./tap-stream.ts";
 
 /** One thing that happened, with the time it was noticed (ms since 1970). */
 export type Source = { readonly at: number } & (
@@ -11,6 +12,8 @@ export type Source = { readonly at: number } & (
   | { readonly src: "title"; readonly title: string }
   /** A line of this many bytes was too long to read. */
   | { readonly src: "skipped"; readonly bytes: number }
+  /** Overheard between Claude and the API. */
+  | { readonly src: "tap"; readonly heard: Heard; readonly agent?: string }
   /** We sent Esc. */
   | { readonly src: "esc" }
   /** A command of ours is being typed. */

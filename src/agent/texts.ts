@@ -1,7 +1,7 @@
 /**
- * Texts: joins the two accounts of one message, the display hook's (lines, at once) and the transcript's (blocks, later),
- * so that every character becomes a frame once. They use different message ids: the same message is known by its order
- * and by one text being the beginning of the other.
+ * Texts: joins the accounts of one message, the tap's (tokens, at once), the display hook's (lines, soon) and the
+ * transcript's (blocks, later), so that every character becomes a frame once. Tap and transcript share a message id, the
+ * hook has its own: there the same message is known by its order and by one text being the beginning of the other.
  */
 
 interface Entry {
@@ -12,6 +12,9 @@ interface Entry {
   /** What each account has delivered so far. */
   shown: string;
   written: string;
+  heard: string;
+  /** The tap's account: none, going on, whole, or broken off where something could not be read. */
+  tap: "none" | "open" | "whole" | "lost";
   /** Characters that became frames. */
   sent: number;
   /** Index that the next display call must have; a hole means that the transcript tells the rest. */
@@ -24,6 +27,9 @@ interface Entry {
 export interface Texts {
   entries: Entry[];
 }
+
+/** Messages remembered: the accounts of one are less than this many messages apart. */
+const MAX_ENTRIES = 512;
 
 /** Characters to emit, and the message id to emit them under. */
 export interface Piece {
@@ -40,16 +46,49 @@ export function newTexts(seen: ReadonlyMap<string, number> = new Map()): Texts {
 export function displayed(texts: Texts, id: string, index: number, delta: string): Piece | undefined {
   let entry = texts.entries.find((e) => e.display === id);
   if (entry === undefined) {
-    entry = texts.entries.find(
-      (e) => e.display === undefined && !e.opaque && e.written.startsWith(delta) && delta !== "",
-    );
-    entry ??= add(texts, id);
+    const free = texts.entries.filter((e) => e.display === undefined && !e.opaque);
+    entry = free.find((e) => e.written.startsWith(delta) && delta !== "");
+    entry ??= overheard(free, delta) ?? add(texts, id);
     entry.display = id;
   }
   if (index !== entry.next) return undefined;
   entry.next++;
   entry.shown += delta;
-  return advance(entry, entry.shown);
+  // The tap is always ahead of the display: what seems to go beyond it is another message that begins alike.
+  const ahead = entry.tap === "open" || entry.tap === "whole";
+  return advance(entry, ahead ? entry.shown.slice(0, entry.heard.length) : entry.shown);
+}
+
+/** The message that the display begins to show is the latest of those that the tap has told of. */
+function overheard(free: readonly Entry[], delta: string): Entry | undefined {
+  const heard = free.filter((e) => e.tap === "lost" || (e.tap !== "none" && e.heard !== ""));
+  return heard.findLast((e) => begins(e.heard, delta)) ?? heard.at(-1);
+}
+
+/** The tap hears a message begin. */
+export function hear(texts: Texts, id: string): void {
+  const entry = texts.entries.find((e) => e.message === id) ?? add(texts, id);
+  entry.message = id;
+  if (entry.tap === "none" && entry.sent === 0) entry.tap = "open";
+}
+
+/** What the tap heard of it next; kept for the other accounts to tell where `tell` is false. */
+export function heard(texts: Texts, id: string, delta: string, tell: boolean): Piece | undefined {
+  const entry = texts.entries.find((e) => e.message === id);
+  if (entry?.tap !== "open") return undefined;
+  entry.heard += delta;
+  return tell ? advance(entry, entry.heard) : undefined;
+}
+
+/** The tap hears no more of it. */
+export function unhear(texts: Texts, id: string, why: "whole" | "lost"): void {
+  const entry = texts.entries.find((e) => e.message === id);
+  if (entry?.tap === "open") entry.tap = why;
+}
+
+/** A new turn's: only what the tap hears right now is kept, if nothing of it is told. */
+export function renewed(texts: Texts): Texts {
+  return { entries: texts.entries.filter((e) => e.tap === "open" && e.sent === 0) };
 }
 
 /** One text block of the transcript. */
@@ -59,6 +98,7 @@ export function written(texts: Texts, id: string, block: string): Piece | undefi
   entry ??= add(texts, id);
   entry.message = id;
   entry.written += block;
+  if (entry.tap === "whole" && entry.sent >= entry.heard.length) return undefined;
   return advance(entry, entry.written);
 }
 
@@ -67,9 +107,9 @@ function isForeign(entry: Entry): boolean {
   return entry.opaque && !entry.key.startsWith("msg_");
 }
 
-/** Whether some message ends with these words, by either account. */
+/** Whether some message ends with these words, by any account. */
 export function isTold(texts: Texts, words: string): boolean {
-  return texts.entries.some((e) => e.shown.trimEnd().endsWith(words) || e.written.trimEnd().endsWith(words));
+  return texts.entries.some((e) => [e.shown, e.written, e.heard].some((said) => said.trimEnd().endsWith(words)));
 }
 
 function advance(entry: Entry, account: string): Piece | undefined {
@@ -86,9 +126,10 @@ function begins(shown: string, block: string): boolean {
 function add(texts: Texts, key: string): Entry {
   const entry = fresh(key, false);
   texts.entries.push(entry);
+  if (texts.entries.length > MAX_ENTRIES) texts.entries.shift();
   return entry;
 }
 
 function fresh(key: string, opaque: boolean): Entry {
-  return { key, shown: "", written: "", sent: 0, next: 0, opaque };
+  return { key, shown: "", written: "", heard: "", tap: "none", sent: 0, next: 0, opaque };
 }

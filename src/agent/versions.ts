@@ -33,6 +33,8 @@ export interface VersionRow {
   readonly bangAnswers: boolean;
   /** A paste of more than three lines or 800 characters is marked `<pasted_content>` for the model, which may then not obey it. */
   readonly marksPastes: boolean;
+  /** A subagent's calls of the API carry its id in a header. */
+  readonly marksAgents: boolean;
 }
 
 const NEW_HOOKS = [...OLD_HOOKS, "PostToolBatch", "MessageDisplay"] as const;
@@ -47,6 +49,7 @@ export const VERSIONS: readonly VersionRow[] = [
     statusFile: false,
     bangAnswers: false,
     marksPastes: false,
+    marksAgents: false,
   },
   {
     version: "2.1.197",
@@ -56,6 +59,7 @@ export const VERSIONS: readonly VersionRow[] = [
     statusFile: true,
     bangAnswers: true,
     marksPastes: false,
+    marksAgents: true,
   },
   {
     version: "2.1.330",
@@ -65,6 +69,7 @@ export const VERSIONS: readonly VersionRow[] = [
     statusFile: true,
     bangAnswers: true,
     marksPastes: true,
+    marksAgents: true,
   },
 ];
 

@@ -1,17 +1,20 @@
 /** The box's control: authorises, deduplicates, acts, acknowledges. Every transport calls this and nothing behind it. */
 import { authorise, type Gate, reaches } from "../auth/gate.ts";
-import { type TokenRecord, Tokens } from "../auth/tokens.ts";
+import type { Tokens } from "../auth/tokens.ts";
 import { CibError } from "../errors.ts";
 import { type SessionId, sessionId } from "../frame/frame.ts";
 import { maskOf } from "../frame/select.ts";
 import type { Sink } from "../frame/sink.ts";
 import type { Ledger } from "../session/ledger.ts";
 import { newSessionId, type Session } from "../session/session.ts";
-import { COMMANDS, type Command, KEYS, parseAttach, parseCommand } from "./commands.ts";
+import type { Setting } from "../session/switches.ts";
+import { COMMANDS, type Command, parseAttach, parseCommand } from "./commands.ts";
 import type { Attachment, Control, Credential, Principal, Reply, Verdict } from "./control.ts";
+import { KEYS } from "./fields.ts";
 import { digestOf, Once } from "./once.ts";
-import type { HealthFacts, SessionStore } from "./ports.ts";
+import type { Conversations, HealthFacts, HookRules, LoginPort, SessionStore } from "./ports.ts";
 import { collectTurn } from "./send.ts";
+import { TokenDesk } from "./token-desk.ts";
 
 /** A page of `frames` when the caller names no limit. */
 const PAGE_FRAMES = 200;
@@ -26,6 +29,9 @@ export interface BoxOptions {
   readonly sessions: SessionStore;
   readonly ledger: Ledger;
   readonly health: HealthFacts;
+  readonly conversations: Conversations;
+  readonly hooks: HookRules;
+  readonly login: LoginPort;
   readonly now: () => number;
 }
 
@@ -35,10 +41,12 @@ type Body = Readonly<Record<string, unknown>>;
 export class BoxControl implements Control {
   readonly #o: BoxOptions;
   readonly #once: Once;
+  readonly #desk: TokenDesk;
 
   constructor(options: BoxOptions) {
     this.#o = options;
     this.#once = new Once(options.ledger);
+    this.#desk = new TokenDesk(options.tokens, this.#once, options.now);
   }
 
   enter(credential: Credential): Principal {
@@ -96,6 +104,16 @@ export class BoxControl implements Control {
       case "queue.cancel":
         await this.#session(command).queue.cancel(command.input);
         return { body: { input: command.input, state: "failed" } };
+      case "asks.list":
+        return { body: { asks: this.#session(command).asks } };
+      case "answer":
+        return this.#answer(who, command);
+      case "model":
+        return this.#switch(command.session, "model", command.model);
+      case "effort":
+        return this.#switch(command.session, "effort", command.effort);
+      case "mode":
+        return this.#switch(command.session, "mode", command.mode);
       case "interrupt":
         return (await this.#session(command).interrupt(signal))
           ? { body: { state: "idle" } }
@@ -108,18 +126,24 @@ export class BoxControl implements Control {
       case "send":
         return this.#send(who, command, signal);
       case "tokens.create":
-        return this.#issue(who, command);
+        return this.#desk.issue(who, command);
       case "tokens.list":
-        return {
-          body: {
-            tokens: this.#o.tokens
-              .list()
-              .filter((token) => this.#mayManage(who, token))
-              .map(shownToken),
-          },
-        };
+        return this.#desk.list(who);
       case "tokens.revoke":
-        return this.#revoke(who, command.token);
+        return this.#desk.revoke(who, command.token);
+      case "conversations.list":
+        return { body: await this.#conversations(who, command) };
+      case "hooks.get":
+        return { body: { hooks: this.#o.hooks.list() } };
+      case "hooks.put":
+        await this.#o.hooks.put(command.hooks);
+        return { body: { hooks: this.#o.hooks.list() } };
+      case "login.start":
+        return { body: { ...(await this.#o.login.start()) } };
+      case "login.status":
+        return { body: { ...(await this.#o.login.status()) } };
+      case "login.code":
+        return { body: { ...(await this.#o.login.code(command.code)) } };
       default:
         return command satisfies never;
     }
@@ -155,9 +179,20 @@ export class BoxControl implements Control {
       authorise(who, ["sessions:read"], fork);
       this.#o.sessions.get(fork);
     }
+    if (command.adopt !== undefined) {
+      const other = (["workdir", "fork"] as const).find((field) => command[field] !== undefined);
+      if (other !== undefined) throw new CibError("bad_request", `${other}: does not go with adopt`);
+      authorise(who, ["sessions:read"], undefined);
+    } else if (command.copy !== undefined) throw new CibError("bad_request", "copy: goes with adopt");
     const mode = auth?.mode ?? "subscription";
     const key = auth?.mode === "api_key" ? auth.key : undefined;
-    const { cmd: _cmd, id: _id, auth: _auth, engine: _engine, resume: _resume, ...want } = command;
+    if (command.gate !== undefined && command.bypass === true)
+      throw new CibError("bad_request", "gate: does not go with bypass, which asks nobody");
+    if (command.hooks !== undefined) {
+      authorise(who, ["hooks:write"], undefined);
+      this.#o.hooks.check(command.hooks);
+    }
+    const { cmd: _cmd, id: _id, auth: _auth, resume: _resume, ...want } = command;
     const { reply, duplicate } = await this.#once.run(who.name, id, digestOf(command), {
       reserve: () => ({ session: newSessionId() }),
       act: async ({ session }) => {
@@ -169,7 +204,7 @@ export class BoxControl implements Control {
             by: who.name,
             auth: auth === undefined ? this.#defaultAuth() : mode,
             ...(key && { key }),
-            bypass: command.bypass ?? true,
+            bypass: command.bypass ?? command.gate === undefined,
           });
         }
         return this.#o.sessions.get(made).info();
@@ -223,6 +258,32 @@ export class BoxControl implements Control {
     return { ...(id !== undefined && { id }), ...reply, state: "accepted", ...(duplicate && { duplicate }) };
   }
 
+  /** Recorded and with Claude when it resolves; an `id` makes a repeat find the same reply after a restart, too. */
+  async #answer(who: Principal, command: Of<"answer">): Promise<Reply> {
+    const { id, cmd: _cmd, session: _session, ...said } = command;
+    const { answers } = this.#session(command);
+    const { reply, duplicate } = await this.#once.run(who.name, id, digestOf(command), {
+      reserve: () => ({}),
+      act: async () => ({ ...(await answers.answer(who.name, said)) }),
+    });
+    const { repeated, ...body } = reply;
+    return {
+      body: { ...(id !== undefined && { id }), ...body, ...((duplicate || repeated === true) && { duplicate: true }) },
+    };
+  }
+
+  async #switch(session: SessionId, what: Setting, value: string): Promise<Reply> {
+    const got = await this.#o.sessions.get(session).switches.set(what, value);
+    return got === undefined ? { status: 202, body: { pending: true } } : { body: { [what]: got } };
+  }
+
+  /** Claude's own conversations, those of our sessions left out: these are resumed or forked by their session. */
+  async #conversations(who: Principal, { cursor, limit }: Of<"conversations.list">): Promise<Body> {
+    if (who.sessions !== undefined) throw new CibError("forbidden", "a token bound to sessions sees no others");
+    const ours = new Set(this.#o.sessions.all().map((session) => session.meta.conversation));
+    return this.#o.conversations.list({ except: ours, cursor, limit: limit ?? LIST_SESSIONS });
+  }
+
   async #send(who: Principal, command: Of<"send">, signal: AbortSignal): Promise<Reply> {
     const session = this.#session(command);
     if (!session.running) throw new CibError("conflict", `session ${session.id} is stopped; resume it first`);
@@ -252,57 +313,6 @@ export class BoxControl implements Control {
     const { frames, next } = log.select(Math.max(judged.from, log.first), limit, maskOf(types));
     return { session: id, ...judged, frames: frames.map((encoded) => encoded.frame()), next };
   }
-
-  async #issue(who: Principal, command: Of<"tokens.create">): Promise<Reply> {
-    const { tokens, now } = this.#o;
-    const missing = command.scopes.find((scope) => !who.scopes.has(scope));
-    if (missing !== undefined)
-      throw new CibError("forbidden", `scopes: you cannot give ${missing}, which your token lacks`);
-    const foreign = command.sessions?.find((session) => !reaches(who, session));
-    if (foreign !== undefined) throw new CibError("not_found", `no session ${foreign}`);
-    const sessions = command.sessions ?? (who.sessions && [...who.sessions]);
-    const wish = command.ttl_s === undefined ? undefined : now() + command.ttl_s * 1000;
-    const expires = Math.min(wish ?? Number.POSITIVE_INFINITY, who.expiresAt ?? Number.POSITIVE_INFINITY);
-    let token: string | undefined;
-    const { reply, duplicate } = await this.#once.run(who.name, command.id, digestOf(command), {
-      reserve: () => ({ id: Tokens.newId() }),
-      act: async (reserved) => {
-        const id = String(reserved["id"]);
-        // The maker may have ended while the disk was waited for: revoking it did not see this one, which would outlive it.
-        authorise(who, [], undefined);
-        if (!tokens.has(id)) {
-          token = tokens.issue(id, {
-            label: command.label,
-            scopes: [...new Set(command.scopes)],
-            ...(sessions && { sessions: [...sessions] }),
-            ...(who.name !== "master" && { parent: who.name }),
-            ...(Number.isFinite(expires) && { expires_at: expires }),
-          }).token;
-        }
-        return { id, label: command.label };
-      },
-    });
-    return { status: 201, body: { ...reply, ...(token !== undefined && { token }), ...(duplicate && { duplicate }) } };
-  }
-
-  #revoke(who: Principal, id: string): Reply {
-    const token = this.#o.tokens.list().find((each) => each.id === id);
-    if (token === undefined || !this.#mayManage(who, token)) throw new CibError("not_found", `no token ${id}`);
-    this.#o.tokens.revoke(id);
-    return { body: { id, revoked: true } };
-  }
-
-  /** The master sees every token; a device token itself and what was minted with it, however far down. */
-  #mayManage(who: Principal, token: TokenRecord): boolean {
-    const byId = new Map(this.#o.tokens.list().map((each) => [each.id, each]));
-    for (let at: TokenRecord | undefined = token; at !== undefined; at = byId.get(at.parent ?? ""))
-      if (at.id === who.name) return true;
-    return who.name === "master";
-  }
-}
-
-function shownToken({ hash: _hash, ...record }: TokenRecord): Body {
-  return record;
 }
 
 function rawBytes({ data, encoding }: Of<"input">): Uint8Array {

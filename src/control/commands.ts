@@ -2,90 +2,34 @@
 import * as v from "valibot";
 import { SCOPES, type Scope } from "../auth/scopes.ts";
 import { CibError } from "../errors.ts";
-import { type FrameTypeName, sessionId } from "../frame/frame.ts";
-import { TYPES } from "../frame/registry.ts";
-
-/** Longest text of one input, in UTF-8 bytes: a prompt, not a file. */
-export const MAX_INPUT_BYTES = 256 * 1024;
-/** Longest client-chosen command id, in UTF-8 bytes (FRAMES, exactly once). */
-export const MAX_COMMAND_ID_BYTES = 64;
-export const MAX_TITLE_BYTES = 200;
-/** Smallest max_bytes an attach may ask for: a head, a few fields and the part marker fit. */
-export const MIN_MAX_BYTES = 128;
-/** Frames in one page of `frames`. */
-export const MAX_PAGE_FRAMES = 1000;
-/** Longest a `send` may wait: one hour. */
-export const MAX_SEND_WAIT_MS = 3_600_000;
-
-/** Keys by name, as `input {keys}` takes them, and the bytes a terminal sends for each (xterm, normal mode). */
-export const KEYS = {
-  Enter: "\r",
-  Escape: "\x1b",
-  Tab: "\t",
-  "Shift+Tab": "\x1b[Z",
-  Backspace: "\x7f",
-  Delete: "\x1b[3~",
-  Up: "\x1b[A",
-  Down: "\x1b[B",
-  Right: "\x1b[C",
-  Left: "\x1b[D",
-  Home: "\x1b[H",
-  End: "\x1b[F",
-  PageUp: "\x1b[5~",
-  PageDown: "\x1b[6~",
-  Space: " ",
-  "Ctrl+C": "\x03",
-  "Ctrl+D": "\x04",
-  "Ctrl+L": "\x0c",
-  "Ctrl+O": "\x0f",
-  "Ctrl+R": "\x12",
-  "Ctrl+T": "\x14",
-  "Ctrl+U": "\x15",
-} as const;
-
-const bytes = (max: number) => v.check<string, string>((s) => Buffer.byteLength(s) <= max, `longer than ${max} bytes`);
-const id = v.pipe(v.string(), v.minLength(1, "empty"), bytes(MAX_COMMAND_ID_BYTES));
-const session = v.pipe(
-  v.string(),
-  v.transform((s) => sessionId(s)),
-  v.check((s) => s !== undefined, "expected a session id (lower-case UUID)"),
-  v.transform((s) => s as NonNullable<typeof s>),
-);
-const whole = v.pipe(v.number(), v.safeInteger("expected a whole number"), v.minValue(0, "expected a number ≥ 0"));
-/** A lone surrogate would be one thing in JSON and another in CBOR. */
-const wellFormed = v.check<string, string>((s) => s.isWellFormed(), "not well-formed Unicode");
-const label = v.pipe(
-  v.string(),
-  v.minLength(1, "empty"),
-  bytes(MAX_TITLE_BYTES),
+import { MAX_ASK_TIMEOUT_S, MIN_ASK_TIMEOUT_S } from "../session/answers.ts";
+import {
+  auth,
+  bytes,
+  conversation,
+  effort,
+  env,
+  hasControls,
+  id,
+  KEYS,
+  label,
+  MAX_ANSWER_BYTES,
+  MAX_ASK_ID_BYTES,
+  MAX_CHOICES,
+  MAX_INPUT_BYTES,
+  MAX_PAGE_FRAMES,
+  MAX_PATTERNS,
+  MAX_SEND_WAIT_MS,
+  MIN_MAX_BYTES,
+  mode,
+  name,
+  pattern,
+  session,
+  side,
+  types,
   wellFormed,
-  v.check((s) => !hasControls(s) && !/[\t\n]/.test(s), "holds control characters"),
-);
-const name = v.pipe(
-  v.string(),
-  v.regex(/^\w[\w.:[\]@/-]{0,127}$/, "expected letters, digits and . : - _ / [ ] @, at most 128"),
-);
-/** Below 2 Claude's layout breaks, above 1,000 nobody reads. */
-const side = v.pipe(whole, v.minValue(2, "expected at least 2"), v.maxValue(1000, "expected at most 1000"));
-const types = v.array(v.picklist(Object.keys(TYPES) as FrameTypeName[]));
-const env = v.pipe(
-  v.record(
-    v.pipe(v.string(), v.regex(/^[A-Za-z_][A-Za-z0-9_]{0,127}$/, "expected a variable name")),
-    v.pipe(
-      v.string(),
-      bytes(32_768),
-      v.check((s) => !s.includes("\0"), "holds a NUL byte"),
-    ),
-  ),
-  v.check((e) => Object.keys(e).length <= 64, "more than 64 variables"),
-);
-const auth = v.variant("mode", [
-  v.strictObject({ mode: v.literal("subscription") }),
-  v.strictObject({
-    mode: v.literal("api_key"),
-    key: v.optional(v.pipe(v.string(), v.regex(/^[\x21-\x7e]{20,512}$/, "expected an API key"))),
-  }),
-]);
+  whole,
+} from "./fields.ts";
 
 const create = {
   id: v.optional(id),
@@ -98,14 +42,28 @@ const create = {
     ),
   ),
   model: v.optional(name),
-  effort: v.optional(v.picklist(["low", "medium", "high", "xhigh", "max"])),
-  engine: v.optional(v.picklist(["pty"])),
+  effort: v.optional(effort),
+  engine: v.optional(v.picklist(["pty", "stream"])),
   auth: v.optional(auth),
   bypass: v.optional(v.boolean()),
+  gate: v.optional(v.pipe(v.array(pattern), v.minLength(1, "empty"), v.maxLength(MAX_PATTERNS))),
+  ask_timeout_s: v.optional(
+    v.pipe(
+      whole,
+      v.minValue(MIN_ASK_TIMEOUT_S, `expected at least ${MIN_ASK_TIMEOUT_S}`),
+      v.maxValue(MAX_ASK_TIMEOUT_S, `expected at most ${MAX_ASK_TIMEOUT_S}`),
+    ),
+  ),
+  auto_continue: v.optional(v.boolean()),
+  /** The session's own rules; also needs hooks:write. */
+  hooks: v.optional(v.array(v.unknown())),
   title: v.optional(label),
   env: v.optional(env),
   resume: v.optional(session),
   fork: v.optional(session),
+  /** One of Claude's own conversations goes on as a session; with `copy` a copy of it does. */
+  adopt: v.optional(conversation),
+  copy: v.optional(v.boolean()),
 } as const;
 
 const inputs = {
@@ -127,6 +85,25 @@ const inputs = {
   ),
 } as const;
 
+const answer = {
+  id: v.optional(id),
+  session,
+  ask: v.pipe(v.string(), v.minLength(1, "empty"), bytes(MAX_ASK_ID_BYTES)),
+  /** Labels of the options, or their places counted from 0. */
+  choices: v.optional(v.pipe(v.array(v.union([v.string(), whole])), v.minLength(1, "empty"), v.maxLength(MAX_CHOICES))),
+  text: v.optional(
+    v.pipe(
+      v.string(),
+      bytes(MAX_ANSWER_BYTES),
+      wellFormed,
+      v.check((s) => s.trim() !== "", "empty"),
+      v.check((s) => !hasControls(s), "holds control characters"),
+    ),
+  ),
+  decision: v.optional(v.picklist(["allow", "deny"])),
+  message: v.optional(v.pipe(v.string(), bytes(MAX_ANSWER_BYTES), wellFormed)),
+} as const;
+
 /** The request schemas by command name, without `cmd`; `re`-replies echo `id` (exactly-once) or `ref` (plain correlation). */
 export const COMMANDS = {
   "sessions.list": {
@@ -135,12 +112,21 @@ export const COMMANDS = {
   },
   "sessions.get": { scope: ["sessions:read"], args: { session } },
   "sessions.create": { scope: ["sessions:write"], args: create, once: true },
+  "conversations.list": {
+    scope: ["sessions:read"],
+    args: { cursor: v.optional(v.string()), limit: v.optional(v.pipe(whole, v.minValue(1), v.maxValue(100))) },
+  },
   "sessions.stop": { scope: ["sessions:write"], args: { session, signal: v.optional(v.picklist(["term", "kill"])) } },
   "sessions.resume": { scope: ["sessions:write"], args: { session, id: v.optional(id) }, once: true },
   /** Text needs sessions:input, data and keys need pty:write: control asks for the one that fits. */
   input: { scope: [], args: inputs, once: true },
   "queue.list": { scope: ["sessions:input"], args: { session } },
   "queue.cancel": { scope: ["sessions:input"], args: { session, input: v.string() } },
+  "asks.list": { scope: ["sessions:read"], args: { session } },
+  answer: { scope: ["sessions:answer"], args: answer, once: true },
+  model: { scope: ["sessions:write"], args: { session, model: name } },
+  effort: { scope: ["sessions:write"], args: { session, effort } },
+  mode: { scope: ["sessions:write"], args: { session, mode } },
   interrupt: { scope: ["sessions:write"], args: { session } },
   resize: {
     scope: ["pty:write"],
@@ -179,6 +165,14 @@ export const COMMANDS = {
   },
   "tokens.list": { scope: ["tokens:read"], args: {} },
   "tokens.revoke": { scope: ["tokens:write"], args: { token: v.string() } },
+  "hooks.get": { scope: ["hooks:read"], args: {} },
+  "hooks.put": { scope: ["hooks:write"], args: { hooks: v.array(v.unknown()) } },
+  "login.start": { scope: ["login:write"], args: {} },
+  "login.status": { scope: ["login:read"], args: {} },
+  "login.code": {
+    scope: ["login:write"],
+    args: { code: v.pipe(v.string(), v.regex(/^[\x21-\x7e]{1,2048}$/, "expected the code as the page shows it")) },
+  },
   health: { scope: [], args: {} },
 } as const satisfies Record<string, { scope: readonly Scope[]; args: v.ObjectEntries; once?: true }>;
 
@@ -224,6 +218,7 @@ export function parseCommand(raw: unknown): Command {
   }
   const args = check(argsOf(cmd as CommandName), rest);
   if (cmd === "input") checkInput(args as Record<string, unknown>);
+  if (cmd === "answer") checkAnswer(args as Record<string, unknown>);
   return { cmd, ...(args as object) } as Command;
 }
 
@@ -261,6 +256,18 @@ function checkInput(args: Record<string, unknown>): void {
   }
 }
 
+function checkAnswer(args: Record<string, unknown>): void {
+  const decides = args["decision"] !== undefined;
+  const says = args["choices"] !== undefined || args["text"] !== undefined;
+  if (decides === says)
+    throw new CibError(
+      "bad_request",
+      `answer: expected choices or text, or decision, got ${decides ? "both" : "none"}`,
+    );
+  if (args["message"] !== undefined && args["decision"] !== "deny")
+    throw new CibError("bad_request", "message: goes with decision deny");
+}
+
 /** What arrived, short enough for a message and never long enough to hold a secret whole. */
 function shown(value: unknown): string {
   if (value === undefined) return "nothing";
@@ -274,10 +281,4 @@ function kindOf(value: unknown): string {
   if (Array.isArray(value)) return "an array";
   if (typeof value === "object") return "an object";
   return typeof value;
-}
-
-/** Tab and newline are text; the rest of C0, DEL and a bracketed-paste end would steer the terminal. */
-function hasControls(text: string): boolean {
-  // biome-ignore lint/suspicious/noControlCharactersInRegex: control characters are what is looked for
-  return /[\x00-\x08\x0b\x0c\x0e-\x1f\x7f\x80-\x9f]/.test(text);
 }

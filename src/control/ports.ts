@@ -21,3 +21,40 @@ export interface HealthFacts {
   readonly uptimeS: () => number;
   readonly details: () => Readonly<Record<string, unknown>>;
 }
+
+/** Claude's own conversations on this box. */
+export interface Conversations {
+  /** Newest first, without those in `except`. Throws `bad_request` for an unknown cursor. */
+  list(want: {
+    readonly except: ReadonlySet<string>;
+    readonly cursor?: string | undefined;
+    readonly limit: number;
+  }): Promise<Readonly<Record<string, unknown>>>;
+}
+
+/** The user hooks of this box. */
+export interface HookRules {
+  /** All rules with their level, secrets masked. */
+  list(): readonly unknown[];
+  /** Replaces the user level. Throws `bad_request` naming the rule and field, `forbidden` for a locked name. */
+  put(rules: readonly unknown[]): Promise<void>;
+  /** Checks a session's own rules; throws as `put`. */
+  check(rules: readonly unknown[]): void;
+}
+
+/** Where a login stands. `url`: what the person opens; what it shows then goes to `code`. */
+export interface LoginState {
+  readonly state: "idle" | "starting" | "waiting_for_code" | "checking" | "done" | "failed";
+  readonly url?: string;
+  readonly message?: string;
+  readonly logged_in?: boolean;
+  readonly method?: string;
+}
+
+/** The guided login of the subscription. */
+export interface LoginPort {
+  start(): Promise<LoginState>;
+  status(): Promise<LoginState>;
+  /** Throws `conflict` where no login waits for a code. */
+  code(code: string): Promise<LoginState>;
+}

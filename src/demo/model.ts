@@ -18,6 +18,8 @@ export interface Message {
 export interface ModelRequest {
   readonly caller: Caller;
   readonly model: string;
+  /** `output_config.effort`, where Claude names one. */
+  readonly effort: string | undefined;
   readonly messages: readonly Message[];
   /** Names of the tools on offer. */
   readonly tools: readonly string[];
@@ -47,10 +49,17 @@ export interface Usage {
 /** What the model says: blocks, or an HTTP error. `message` is the message's id, minted where it is left out. */
 export type Turn =
   | { readonly blocks: readonly Block[]; readonly usage?: Usage; readonly message?: string }
-  | { readonly status: number; readonly error?: string };
+  | { readonly status: number; readonly error?: string; readonly headers?: Readonly<Record<string, string>> }
+  /** The connection is cut in the middle of the answer: after these words. */
+  | { readonly cut: string };
 
 /** Called for main and subagent requests alike; side calls get a canned answer. */
 export type Script = (request: ModelRequest) => Turn | Promise<Turn>;
+
+export interface ModelOptions {
+  /** Whether there is a model of this name; the default knows every name. Others are refused with 404, side calls too. */
+  readonly knows?: (model: string) => boolean;
+}
 
 export interface Model extends AsyncDisposable {
   /** For ANTHROPIC_BASE_URL. */
@@ -60,10 +69,10 @@ export interface Model extends AsyncDisposable {
 }
 
 /** Starts the API on a free loopback port. */
-export async function startModel(script: Script): Promise<Model> {
+export async function startModel(script: Script, options: ModelOptions = {}): Promise<Model> {
   const requests: ModelRequest[] = [];
   const server = createServer((req, res) => {
-    answer(req, res, script, requests).catch((fault: unknown) => {
+    answer(req, res, script, options, requests).catch((fault: unknown) => {
       if (!res.headersSent) fail(res, 500, fault instanceof Error ? fault.message : "script failed");
       else res.destroy();
     });
@@ -84,6 +93,7 @@ async function answer(
   req: IncomingMessage,
   res: ServerResponse,
   script: Script,
+  { knows = () => true }: ModelOptions,
   requests: ModelRequest[],
 ): Promise<void> {
   const path = (req.url ?? "/").split("?")[0] ?? "/";
@@ -93,6 +103,7 @@ async function answer(
   if (!path.endsWith("/messages")) return fail(res, 404, `no route ${path}`);
   const call = parse(raw);
   if (call === undefined) return fail(res, 400, "body: expected a Messages API request");
+  if (!knows(call.model)) return fail(res, 404, `model: ${call.model}`);
   const caller = callerOf(req, call);
   const gone = new AbortController();
   res.once("close", () => {
@@ -101,6 +112,7 @@ async function answer(
   const request: ModelRequest = {
     caller,
     model: call.model,
+    effort: call.output_config?.effort,
     messages: call.messages,
     tools: toolNames(call),
     last: lastWords(call.messages),
@@ -109,7 +121,8 @@ async function answer(
   };
   if (caller !== "side") requests.push(request);
   const turn = caller === "side" ? sideTurn(request) : await script(request);
-  if ("status" in turn) return fail(res, turn.status, turn.error ?? "scripted error");
+  if ("status" in turn) return fail(res, turn.status, turn.error ?? "scripted error", turn.headers);
+  if ("cut" in turn) return cut(res, request, turn.cut);
   if (call.stream) await stream(res, request, turn);
   else await whole(res, request, turn);
 }
@@ -117,6 +130,7 @@ async function answer(
 interface Call {
   readonly model: string;
   readonly messages: readonly Message[];
+  readonly output_config?: { readonly effort?: string };
   readonly system?: unknown;
   readonly tools?: readonly { readonly name?: string }[];
   readonly stream?: boolean;
@@ -231,6 +245,17 @@ async function stream(
   res.end();
 }
 
+/** The beginning of an answer, and then nothing but a closed connection. */
+async function cut(res: ServerResponse, request: ModelRequest, words: string): Promise<void> {
+  async function* untilCut(): AsyncGenerator<string> {
+    yield words;
+    await new Promise((sent) => res.write(": cut\n\n", sent));
+    res.destroy();
+    yield "";
+  }
+  await stream(res, request, { blocks: [{ text: untilCut() }] });
+}
+
 async function whole(
   res: ServerResponse,
   request: ModelRequest,
@@ -281,12 +306,24 @@ const ERROR_TYPES: Readonly<Record<number, string>> = {
   529: "overloaded_error",
 };
 
-function fail(res: ServerResponse, status: number, message: string): void {
-  json(res, status, { type: "error", error: { type: ERROR_TYPES[status] ?? "api_error", message } });
+function fail(
+  res: ServerResponse,
+  status: number,
+  message: string,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  json(res, status, { type: "error", error: { type: ERROR_TYPES[status] ?? "api_error", message } }, headers);
 }
 
-function json(res: ServerResponse, status: number, value: object): void {
-  res.writeHead(status, { "content-type": "application/json", "request-id": mint("req") }).end(JSON.stringify(value));
+function json(
+  res: ServerResponse,
+  status: number,
+  value: object,
+  headers: Readonly<Record<string, string>> = {},
+): void {
+  res
+    .writeHead(status, { "content-type": "application/json", "request-id": mint("req"), ...headers })
+    .end(JSON.stringify(value));
 }
 
 async function body(req: IncomingMessage): Promise<string> {

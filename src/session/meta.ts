@@ -3,7 +3,7 @@ import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import * as v from "valibot";
 import { FileError, writeRename } from "../files.ts";
-import { type Body, type SessionId, sessionId } from "../frame/frame.ts";
+import { type Body, type FrameBody, type SessionId, sessionId } from "../frame/frame.ts";
 
 const META = v.object({
   v: v.literal(1),
@@ -20,6 +20,8 @@ const META = v.object({
   /** What Claude last said it runs. */
   running_model: v.optional(v.string()),
   effort: v.optional(v.string()),
+  /** Claude's permission mode, where it was switched: the next start asks for it again. */
+  mode: v.optional(v.string()),
   engine: v.picklist(["pty", "stream"]),
   bypass: v.boolean(),
   /** Tools, or patterns of their calls, that wait for a person (permit.ts). */
@@ -100,4 +102,11 @@ export function learned({ model, title, version, claude_session }: Body<"meta">)
 
 export function metaText(meta: Meta): string {
   return `${JSON.stringify(meta)}\n`;
+}
+
+/** Without Claude's own title, for a session whose creator has named it; undefined when nothing else was said. */
+export function unnamed(body: FrameBody): FrameBody | undefined {
+  if (body.type !== "meta" || body.title === undefined) return body;
+  const { title: _title, ...rest } = body;
+  return Object.keys(rest).length > 1 ? rest : undefined;
 }

@@ -3,19 +3,22 @@ import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Agent, AgentEvents, Call, Exit, Judgement } from "../agent/agent.ts";
 import { asCibError, CibError } from "../errors.ts";
-import type { FrameBody, SessionId, SessionState } from "../frame/frame.ts";
+import type { Body, FrameBody, SessionId, SessionState } from "../frame/frame.ts";
+import { Answers } from "./answers.ts";
 import type { Box, Secrets } from "./box.ts";
+import { systemClock } from "./clock.ts";
 import { Ending, lastFrames } from "./ending.ts";
 import type { Fanout } from "./fanout.ts";
 import { type Info, infoOf } from "./info.ts";
 import type { Log } from "./log.ts";
-import { addUsage, learned, type Meta } from "./meta.ts";
+import { addUsage, learned, type Meta, unnamed } from "./meta.ts";
 import { MetaFile } from "./meta-file.ts";
 import { isGated } from "./permit.ts";
 import { Place } from "./place.ts";
 import type { PtyLane } from "./pty-lane.ts";
 import { Queue } from "./queue.ts";
-import { specOf } from "./spec.ts";
+import { launchOf, specOf } from "./spec.ts";
+import { Switches } from "./switches.ts";
 import { TAIL_FRAMES, type Tail, tailOf } from "./tail.ts";
 import { Turnstile } from "./turnstile.ts";
 
@@ -38,6 +41,8 @@ export class Session {
   readonly lane: PtyLane;
   readonly fanout: Fanout;
   readonly queue: Queue;
+  readonly answers: Answers;
+  readonly switches: Switches;
   readonly #box: Box;
   readonly #meta: MetaFile;
   #agent: Agent | undefined;
@@ -62,6 +67,26 @@ export class Session {
       storedTurns = tail.turns;
     });
     this.#place = new Place(this.log, this.#meta, storedTurns, (thrown) => box.fault(`log ${this.id}`, thrown));
+    const clock = { ...systemClock, now: box.now };
+    const fault = (thrown: unknown): void => box.fault(`session ${this.id}`, thrown);
+    this.answers = new Answers({
+      open: this.#tail.asks,
+      settled: this.#tail.settled,
+      agent: () => this.#agent,
+      append: (body) => this.append(body),
+      sync: () => this.log.sync(),
+      clock,
+      timeoutMs: (meta.ask_timeout_s ?? box.settings.askTimeoutS) * 1000,
+      fault,
+    });
+    this.switches = new Switches({
+      agent: () => this.#running("be switched"),
+      append: (body) => this.append(body),
+      keep: (what, value) => this.#meta.change({ [what]: value }),
+      done: () => this.queue.wake(),
+      clock,
+      fault,
+    });
     this.queue = new Queue({
       session: this.id,
       ledger: box.ledger,
@@ -86,8 +111,14 @@ export class Session {
     return this.#agent !== undefined;
   }
 
+  /** Questions that wait for a person, oldest first. */
+  get asks(): readonly Body<"ask.question">[] {
+    return [...this.#tail.asks.values()];
+  }
+
   /** Numbers and logs one frame; the session learns from it like any client. */
-  append(body: FrameBody): number {
+  append(told: FrameBody): number {
+    const body = told.type === "ask.question" ? this.answers.opened(told) : told;
     const seq = this.log.append(body);
     this.#tail.take(body, this.#box.now());
     this.#learn(body);
@@ -104,15 +135,7 @@ export class Session {
   async start(secrets?: Secrets): Promise<void> {
     await this.#turnstile.pass(async () => {
       if (this.#agent !== undefined) return;
-      const kept = this.meta.sealed === undefined ? {} : this.#box.unseal(this.meta.sealed, this.id);
-      if (kept === undefined && secrets === undefined) {
-        throw new CibError(
-          "conflict",
-          "this session's key is sealed under an earlier CIB_AUTH_TOKEN; set CIB_AUTH_TOKEN_PREVIOUS, or create a new session",
-        );
-      }
-      const { key, env = {} } = { ...kept, ...secrets };
-      const credential = this.#box.credential(this.meta.auth, key);
+      const { credential, env } = launchOf(this.meta, this.#box, secrets);
       if (!this.meta.wanted) this.#meta.change({ wanted: true });
       const seen = this.#tail.seen(this.#place.turnsSince(this.#tail.turns));
       const spec = specOf(this.meta, this.#box.settings, { credential, env, size: this.#size, seen });
@@ -165,8 +188,7 @@ export class Session {
   }
 
   terminal(): Agent {
-    const agent = this.#agent;
-    if (agent === undefined) throw new CibError("conflict", `session ${this.id} is stopped; resume it first`);
+    const agent = this.#running("be typed into");
     if (!agent.terminal) throw new CibError("no_terminal", `session ${this.id} has no terminal`);
     return agent;
   }
@@ -220,6 +242,12 @@ export class Session {
     }
   }
 
+  #running(what: string): Agent {
+    if (this.#agent === undefined)
+      throw new CibError("conflict", `session ${this.id} is stopped and cannot ${what}; resume it first`);
+    return this.#agent;
+  }
+
   #takesInput(agent: Agent): void {
     if (this.#agent !== agent) return;
     this.#ready = true;
@@ -228,6 +256,13 @@ export class Session {
     if (this.#tail.state === "stopped" || (this.#restarted && this.#tail.state !== "idle"))
       this.append({ type: "status", state: "idle", elapsed_ms: this.#elapsed() });
     this.#restarted = false;
+    // Claude starts in the mode of its flags; the one that a person chose since must not be forgotten.
+    const { mode } = this.meta;
+    if (mode !== undefined)
+      this.switches.set("mode", mode).catch((failure: unknown) => {
+        const { code, message } = asCibError(failure);
+        this.append({ type: "error", code, message });
+      });
     this.queue.wake();
   }
   /** The turn found open in the log when the daemon started. */
@@ -274,7 +309,7 @@ export class Session {
   }
 
   #takes(): boolean {
-    return this.#ready && this.state === "idle" && this.#tail.asks.size === 0;
+    return this.#ready && this.state === "idle" && this.#tail.asks.size === 0 && !this.switches.busy;
   }
 
   #learn(body: FrameBody): void {
@@ -283,6 +318,7 @@ export class Session {
         if (body.state === "idle") this.queue.wake();
         break;
       case "ask.answer":
+        this.answers.closed(body.id);
         this.queue.wake();
         break;
       case "usage":
@@ -306,11 +342,4 @@ export class Session {
 /** A new session's id; Claude's first conversation carries the same. */
 export function newSessionId(): SessionId {
   return randomUUID() as SessionId;
-}
-
-/** Without Claude's own title, for a session whose creator has named it; undefined when nothing else was said. */
-function unnamed(body: FrameBody): FrameBody | undefined {
-  if (body.type !== "meta" || body.title === undefined) return body;
-  const { title: _title, ...rest } = body;
-  return Object.keys(rest).length > 1 ? rest : undefined;
 }

@@ -20,10 +20,13 @@ export interface SessionsOptions {
   /** `$CIB_DATA/sessions`. */
   readonly folder: string;
   readonly workspace: string;
+  readonly engine: Meta["engine"];
   readonly restore: "resume" | "off" | "continue";
   readonly fsync: "turn" | "always" | "off";
   readonly logMaxBytes: number;
   readonly ptyLogBytes: number;
+  /** Where one of Claude's own conversations belongs. */
+  readonly conversation: (id: string) => Promise<{ readonly workdir: string } | undefined>;
   readonly apiKey: boolean;
   readonly oauthToken: boolean;
 }
@@ -38,9 +41,17 @@ export interface NewSession {
   readonly auth: Meta["auth"];
   readonly key?: string | undefined;
   readonly env?: Readonly<Record<string, string>> | undefined;
+  readonly engine?: Meta["engine"] | undefined;
   readonly bypass: boolean;
+  readonly gate?: readonly string[] | undefined;
+  readonly ask_timeout_s?: number | undefined;
+  readonly auto_continue?: boolean | undefined;
+  readonly hooks?: readonly unknown[] | undefined;
   readonly title?: string | undefined;
   readonly fork?: SessionId | undefined;
+  /** One of Claude's own conversations: goes on as this session, or, with `copy`, is copied by it. */
+  readonly adopt?: string | undefined;
+  readonly copy?: boolean | undefined;
 }
 
 export class Sessions {
@@ -86,7 +97,10 @@ export class Sessions {
     if (this.#byId.size >= MAX_SESSIONS) throw new CibError("overloaded", `${MAX_SESSIONS} sessions exist already`);
     const { box, folder } = this.#o;
     const source = want.fork === undefined ? undefined : this.get(want.fork);
-    const workdir = source?.meta.workdir ?? workdirIn(this.#o.workspace, want.workdir, box.settings.user);
+    const adopted = want.adopt === undefined ? undefined : await this.#adopted(want.adopt, want.copy === true);
+    const workdir =
+      source?.meta.workdir ?? workdirIn(this.#o.workspace, adopted?.workdir ?? want.workdir, box.settings.user);
+    const engine = want.engine ?? source?.meta.engine ?? this.#o.engine;
     const secrets: Secrets = { ...(want.key !== undefined && { key: want.key }), ...(want.env && { env: want.env }) };
     const meta: Meta = {
       v: 1,
@@ -95,8 +109,12 @@ export class Sessions {
       by: want.by,
       workdir,
       model: want.model ?? source?.meta.model ?? "",
-      engine: "pty",
+      engine,
       bypass: want.bypass,
+      ...(want.gate && { gate: [...want.gate] }),
+      ...(want.ask_timeout_s !== undefined && { ask_timeout_s: want.ask_timeout_s }),
+      ...(want.auto_continue && { auto_continue: true }),
+      ...(want.hooks && { hooks: [...want.hooks] }),
       auth: want.auth,
       wanted: true,
       conversation: want.id,
@@ -105,6 +123,7 @@ export class Sessions {
       ...((want.effort ?? source?.meta.effort) !== undefined && { effort: want.effort ?? source?.meta.effort }),
       ...(want.title !== undefined && { title: want.title, named: true }),
       ...(source && { fork_of: source.meta.conversation }),
+      ...(adopted && (want.copy ? { fork_of: adopted.id } : { conversation: adopted.id, started: true })),
       ...(Object.keys(secrets).length > 0 && { sealed: box.seal(secrets, want.id) }),
     };
     // Asking first what pays: a session that can never start should not come to be.
@@ -122,7 +141,7 @@ export class Sessions {
         type: "meta",
         model: meta.model || box.settings.model,
         workdir,
-        engine: "pty",
+        engine,
         auth: want.auth,
         ...(title !== undefined && { title }),
         ...(effort !== undefined && { effort }),
@@ -136,6 +155,20 @@ export class Sessions {
       rmSync(home, { recursive: true, force: true });
       throw failure;
     }
+  }
+
+  /** Where an adopted conversation goes on. Two Claudes writing one conversation would tear it apart. */
+  async #adopted(id: string, copy: boolean): Promise<{ readonly id: string; readonly workdir: string }> {
+    const ours = this.all().find((session) => session.meta.conversation === id);
+    if (ours !== undefined && !copy)
+      throw new CibError(
+        "conflict",
+        `adopt: this conversation is session ${ours.id}; resume that one, or adopt a copy`,
+      );
+    const found = await this.#o.conversation(id);
+    if (found === undefined)
+      throw new CibError("not_found", `adopt: no conversation ${id}; GET /api/conversations lists them`);
+    return { id, workdir: found.workdir };
   }
 
   /** At the daemon's start, after the processes of the last one have been ended. */

@@ -2,7 +2,8 @@
 import { createHash } from "node:crypto";
 import { join } from "node:path";
 import type { AgentSpec, Credential, Seen } from "../agent/agent.ts";
-import type { Box } from "./box.ts";
+import { CibError } from "../errors.ts";
+import type { Box, Secrets } from "./box.ts";
 import type { Meta } from "./meta.ts";
 import { toolsOf } from "./permit.ts";
 
@@ -44,6 +45,22 @@ export function specOf(meta: Meta, settings: Box["settings"], { credential, env,
     ...(meta.position && { position: meta.position }),
     seen,
   };
+}
+
+/** What pays for a start and what it adds to the environment. Throws `conflict` when the box cannot tell any more. */
+export function launchOf(
+  meta: Meta,
+  box: Pick<Box, "unseal" | "credential">,
+  secrets: Secrets | undefined,
+): Pick<Occasion, "credential" | "env"> {
+  const kept = meta.sealed === undefined ? {} : box.unseal(meta.sealed, meta.id);
+  if (kept === undefined && secrets === undefined)
+    throw new CibError(
+      "conflict",
+      "this session's key is sealed under an earlier CIB_AUTH_TOKEN; set CIB_AUTH_TOKEN_PREVIOUS, or create a new session",
+    );
+  const { key, env = {} } = { ...kept, ...secrets };
+  return { credential: box.credential(meta.auth, key), env };
 }
 
 /** Claude keeps a login, and a trace of every key it was given, in its configuration: one folder for each credential. */

@@ -1,6 +1,6 @@
 /** Tail: what the end of a log says about the turn that was open when the daemon ended. */
 import type { Seen } from "../agent/agent.ts";
-import type { Frame, FrameBody, SessionState } from "../frame/frame.ts";
+import type { Body, Frame, FrameBody, SessionState } from "../frame/frame.ts";
 
 /** Frames looked back over at a start: a longer turn is closed all the same, only its oldest texts may be told again. */
 export const TAIL_FRAMES = 4096;
@@ -8,6 +8,13 @@ export const TAIL_FRAMES = 4096;
 interface OpenTool {
   readonly tool: string;
   readonly at: number;
+}
+
+/** A question that has been settled: what it was, what was said, and by whom. */
+export interface Settled {
+  readonly question: Body<"ask.question"> | undefined;
+  readonly answer: unknown;
+  readonly by: string;
 }
 
 /** Messages and tools remembered: the latest turns, whose lines in Claude's transcript may lie behind the stored position. */
@@ -22,7 +29,9 @@ export class Tail {
   turnAt = 0;
   readonly tools = new Map<string, OpenTool>();
   /** Questions that wait, by id. */
-  readonly asks = new Set<string>();
+  readonly asks = new Map<string, Body<"ask.question">>();
+  /** Those settled last, by id. */
+  readonly settled = new Map<string, Settled>();
   /** Reason of the last stop, until something follows it. */
   lastStop: string | undefined;
   /** Turns that have ended, since the beginning of the tail. */
@@ -54,9 +63,10 @@ export class Tail {
         remember(this.#seenTools, body.id, { tool: body.tool, done: true });
         break;
       case "ask.question":
-        this.asks.add(body.id);
+        this.asks.set(body.id, body);
         break;
       case "ask.answer":
+        remember(this.settled, body.id, { question: this.asks.get(body.id), answer: body.answer, by: body.by });
         this.asks.delete(body.id);
         break;
       case "status":
@@ -96,7 +106,7 @@ export class Tail {
         duration_ms: Math.max(0, now - at),
       });
     }
-    for (const id of this.asks) bodies.push({ type: "ask.answer", id, answer: null, by: "lost" });
+    for (const id of this.asks.keys()) bodies.push({ type: "ask.answer", id, answer: null, by: "lost" });
     if (this.turnOpen) bodies.push({ type: "stop", reason });
     return bodies;
   }

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import type { Principal } from "../../src/auth/gate.ts";
-import { MAX_COMMAND_ID_BYTES, MAX_INPUT_BYTES } from "../../src/control/commands.ts";
+import { MAX_COMMAND_ID_BYTES, MAX_INPUT_BYTES } from "../../src/control/fields.ts";
 import { CibError } from "../../src/errors.ts";
 import type { Frame, FrameBody, SessionId } from "../../src/frame/frame.ts";
 import { Recorder } from "../session/recorder.ts";

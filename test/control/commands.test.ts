@@ -2,13 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import {
-  COMMANDS,
-  MAX_COMMAND_ID_BYTES,
-  MAX_INPUT_BYTES,
-  parseAttach,
-  parseCommand,
-} from "../../src/control/commands.ts";
+import { COMMANDS, parseAttach, parseCommand } from "../../src/control/commands.ts";
+import { MAX_COMMAND_ID_BYTES, MAX_INPUT_BYTES } from "../../src/control/fields.ts";
 import { CibError } from "../../src/errors.ts";
 
 const SESSION = "0190f0c2-7a11-7c33-9a55-1234567890ab";

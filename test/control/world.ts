@@ -4,6 +4,7 @@ import { Gate, type Principal } from "../../src/auth/gate.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
 import { Tokens } from "../../src/auth/tokens.ts";
 import { BoxControl } from "../../src/control/box.ts";
+import type { HookRules, LoginPort, LoginState } from "../../src/control/ports.ts";
 import { CibError } from "../../src/errors.ts";
 import type { SessionId } from "../../src/frame/frame.ts";
 import { World, type WorldWish } from "../session/world.ts";
@@ -14,6 +15,9 @@ export type Fields = Readonly<Record<string, unknown>>;
 
 export class ControlWorld implements AsyncDisposable {
   readonly inner: World;
+  /** What was put last. */
+  readonly hooks = new ScriptedHooks();
+  readonly login = new ScriptedLogin();
   #tokens: Tokens;
   #control: BoxControl;
 
@@ -90,6 +94,9 @@ export class ControlWorld implements AsyncDisposable {
       sessions: inner.sessions,
       ledger: inner.ledger,
       now,
+      conversations: { list: async () => ({ conversations: [] }) },
+      hooks: this.hooks,
+      login: this.login,
       health: { version: "9.9.9", uptimeS: () => 12, details: () => ({ sessions: inner.sessions.all().length }) },
     });
     return [tokens, control];
@@ -98,5 +105,37 @@ export class ControlWorld implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     this.#tokens[Symbol.dispose]();
     await this.inner[Symbol.asyncDispose]();
+  }
+}
+
+class ScriptedHooks implements HookRules {
+  rules: readonly unknown[] = [];
+
+  list(): readonly unknown[] {
+    return this.rules;
+  }
+
+  async put(rules: readonly unknown[]): Promise<void> {
+    this.rules = rules;
+  }
+
+  check(): void {}
+}
+
+class ScriptedLogin implements LoginPort {
+  state: LoginState = { state: "idle" };
+
+  async start(): Promise<LoginState> {
+    this.state = { state: "waiting_for_code", url: "https://example.org/login" };
+    return this.state;
+  }
+
+  async status(): Promise<LoginState> {
+    return this.state;
+  }
+
+  async code(): Promise<LoginState> {
+    this.state = { state: "done", logged_in: true };
+    return this.state;
   }
 }

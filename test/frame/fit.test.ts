@@ -2,7 +2,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import { decode as cborgDecode } from "cborg";
 import fc from "fast-check";
-import { MIN_MAX_BYTES } from "../../src/control/commands.ts";
+import { MIN_MAX_BYTES } from "../../src/control/fields.ts";
 import { decodeValue, Encoded, frameOf } from "../../src/frame/codec.ts";
 import { fit, MIN_CBOR_BYTES, MIN_JSON_BYTES } from "../../src/frame/fit.ts";
 import type { Frame, PtyFrame, SessionId } from "../../src/frame/frame.ts";

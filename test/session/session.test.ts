@@ -45,7 +45,7 @@ describe("the end of Claude", () => {
       (await since(session)).slice(2).map(({ ts: _ts, seq: _seq, session: _session, ...body }) => body),
       [
         { type: "tool.use.start", id: "t1", tool: "Bash", input: { command: "sleep" } },
-        question,
+        { ...question, expires_at: w.now - 250 + 600_000 },
         { type: "tool.use.result", id: "t1", tool: "Bash", output: null, error: "crashed", duration_ms: 250 },
         { type: "ask.answer", id: "t1/1", answer: null, by: "lost" },
         { type: "stop", reason: "crashed" },

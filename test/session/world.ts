@@ -32,6 +32,8 @@ export class World implements AsyncDisposable {
   readonly workspace = join(this.folder, "workspace");
   readonly engine = new ScriptedEngine();
   readonly faults: (readonly [where: string, thrown: unknown])[] = [];
+  /** Claude's own conversations. */
+  readonly conversations = new Set<string>();
   now = Date.now();
   vault: Vault | undefined = VAULT;
   readonly #wish: WorldWish;
@@ -84,6 +86,8 @@ export class World implements AsyncDisposable {
     this.#sessions = new Sessions({
       box,
       folder: join(this.data, "sessions"),
+      engine: "pty",
+      conversation: async (id) => (this.conversations.has(id) ? { workdir: this.workspace } : undefined),
       workspace: this.workspace,
       restore: wish.restore ?? "resume",
       fsync: "turn",

@@ -6,7 +6,7 @@ import { CibError } from "../../errors.ts";
 export type QueryKind = "text" | "whole" | "list" | "flag";
 
 export interface Route {
-  readonly method: "GET" | "POST" | "DELETE";
+  readonly method: "GET" | "POST" | "PUT" | "DELETE";
   /** Segments that begin with ":" are named after the command field they fill. */
   readonly path: string;
   /** The command behind it, or what this transport does itself. */
@@ -83,6 +83,40 @@ export const ROUTES = [
     summary: "Cancel an input that is not yet delivered",
   },
   {
+    method: "GET",
+    path: "/api/sessions/:session/asks",
+    does: "asks.list",
+    summary: "Questions and permissions that wait for a person",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions/:session/answer",
+    does: "answer",
+    body: true,
+    summary: "Settle one: choices or text, or decision allow or deny",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions/:session/model",
+    does: "model",
+    body: true,
+    summary: "Switch the model; 202 when Claude has not confirmed within 5 s",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions/:session/effort",
+    does: "effort",
+    body: true,
+    summary: "Switch the effort",
+  },
+  {
+    method: "POST",
+    path: "/api/sessions/:session/mode",
+    does: "mode",
+    body: true,
+    summary: "Switch the permission mode",
+  },
+  {
     method: "POST",
     path: "/api/sessions/:session/interrupt",
     does: "interrupt",
@@ -116,6 +150,30 @@ export const ROUTES = [
     does: "events",
     query: FOLLOW,
     summary: "Server-sent events: the verdict, then frames as they come",
+  },
+  {
+    method: "GET",
+    path: "/api/conversations",
+    does: "conversations.list",
+    query: { cursor: "text", limit: "whole" },
+    summary: "Claude's own conversations on this box, for adopt",
+  },
+  { method: "GET", path: "/api/hooks", does: "hooks.get", summary: "The merged hook rules, their secrets masked" },
+  { method: "PUT", path: "/api/hooks", does: "hooks.put", body: true, summary: "Replace the user level of the hooks" },
+  {
+    method: "POST",
+    path: "/api/login",
+    does: "login.start",
+    body: true,
+    summary: "Begin a guided login: {url} to open",
+  },
+  { method: "GET", path: "/api/login", does: "login.status", summary: "Where the login stands" },
+  {
+    method: "POST",
+    path: "/api/login/code",
+    does: "login.code",
+    body: true,
+    summary: "The code that the page showed",
   },
   { method: "GET", path: "/api/tokens", does: "tokens.list", summary: "The device tokens, without their secrets" },
   {

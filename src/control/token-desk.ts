@@ -1,0 +1,78 @@
+/** Token desk: device tokens made, shown and revoked by those who may. */
+import { authorise, reaches } from "../auth/gate.ts";
+import { type TokenRecord, Tokens } from "../auth/tokens.ts";
+import { CibError } from "../errors.ts";
+import type { Command } from "./commands.ts";
+import type { Principal, Reply } from "./control.ts";
+import { digestOf, type Once } from "./once.ts";
+
+type Create = Extract<Command, { cmd: "tokens.create" }>;
+
+export class TokenDesk {
+  readonly #tokens: Tokens;
+  readonly #once: Once;
+  readonly #now: () => number;
+
+  constructor(tokens: Tokens, once: Once, now: () => number) {
+    this.#tokens = tokens;
+    this.#once = once;
+    this.#now = now;
+  }
+
+  /** Those that the caller may manage, without their secrets. */
+  list(who: Principal): Reply {
+    const tokens = this.#tokens.list().filter((token) => this.#mayManage(who, token));
+    return { body: { tokens: tokens.map(shownToken) } };
+  }
+
+  async issue(who: Principal, command: Create): Promise<Reply> {
+    const [tokens, now] = [this.#tokens, this.#now];
+    const missing = command.scopes.find((scope) => !who.scopes.has(scope));
+    if (missing !== undefined)
+      throw new CibError("forbidden", `scopes: you cannot give ${missing}, which your token lacks`);
+    const foreign = command.sessions?.find((session) => !reaches(who, session));
+    if (foreign !== undefined) throw new CibError("not_found", `no session ${foreign}`);
+    const sessions = command.sessions ?? (who.sessions && [...who.sessions]);
+    const wish = command.ttl_s === undefined ? undefined : now() + command.ttl_s * 1000;
+    const expires = Math.min(wish ?? Number.POSITIVE_INFINITY, who.expiresAt ?? Number.POSITIVE_INFINITY);
+    let token: string | undefined;
+    const { reply, duplicate } = await this.#once.run(who.name, command.id, digestOf(command), {
+      reserve: () => ({ id: Tokens.newId() }),
+      act: async (reserved) => {
+        const id = String(reserved["id"]);
+        // The maker may have ended while the disk was waited for: revoking it did not see this one, which would outlive it.
+        authorise(who, [], undefined);
+        if (!tokens.has(id)) {
+          token = tokens.issue(id, {
+            label: command.label,
+            scopes: [...new Set(command.scopes)],
+            ...(sessions && { sessions: [...sessions] }),
+            ...(who.name !== "master" && { parent: who.name }),
+            ...(Number.isFinite(expires) && { expires_at: expires }),
+          }).token;
+        }
+        return { id, label: command.label };
+      },
+    });
+    return { status: 201, body: { ...reply, ...(token !== undefined && { token }), ...(duplicate && { duplicate }) } };
+  }
+
+  revoke(who: Principal, id: string): Reply {
+    const token = this.#tokens.list().find((each) => each.id === id);
+    if (token === undefined || !this.#mayManage(who, token)) throw new CibError("not_found", `no token ${id}`);
+    this.#tokens.revoke(id);
+    return { body: { id, revoked: true } };
+  }
+
+  /** The master sees every token; a device token itself and what was minted with it, however far down. */
+  #mayManage(who: Principal, token: TokenRecord): boolean {
+    const byId = new Map(this.#tokens.list().map((each) => [each.id, each]));
+    for (let at: TokenRecord | undefined = token; at !== undefined; at = byId.get(at.parent ?? ""))
+      if (at.id === who.name) return true;
+    return who.name === "master";
+  }
+}
+
+function shownToken({ hash: _hash, ...record }: TokenRecord): Readonly<Record<string, unknown>> {
+  return record;
+}

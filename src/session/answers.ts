@@ -1,0 +1,245 @@
+/** Answers: a session's open questions, settled once, by whoever is first: a client, a person at the terminal, or the deadline. */
+import type { Agent, Claim, Settlement } from "../agent/agent.ts";
+import { CibError } from "../errors.ts";
+import type { Body, FrameBody } from "../frame/frame.ts";
+import type { Clock } from "./clock.ts";
+import type { Settled } from "./tail.ts";
+
+/** A person needs a moment; a week is the longest that Claude's own timer is trusted with. */
+export const MIN_ASK_TIMEOUT_S = 5;
+export const MAX_ASK_TIMEOUT_S = 604_800;
+
+type Question = Body<"ask.question">;
+
+/** What a client says to one question; control has checked its shape. */
+export interface Said {
+  readonly ask: string;
+  readonly choices?: readonly (string | number)[] | undefined;
+  readonly text?: string | undefined;
+  readonly decision?: "allow" | "deny" | undefined;
+  readonly message?: string | undefined;
+}
+
+/** `kept`: the other questions of the call (`open`) wait for an answer, too; nothing has been handed to Claude yet. */
+export interface Answered {
+  readonly ask: string;
+  readonly state: "settled" | "kept";
+  readonly answer: string;
+  readonly by: string;
+  readonly open?: readonly string[];
+  /** It had been said before, by the same principal. */
+  readonly repeated?: true;
+}
+
+export interface AnswersOptions {
+  /** Questions that wait, by id. */
+  readonly open: ReadonlyMap<string, Question>;
+  /** The latest that have been settled, by id. */
+  readonly settled: ReadonlyMap<string, Settled>;
+  readonly agent: () => Agent | undefined;
+  readonly append: (body: FrameBody) => void;
+  /** Resolves when everything appended so far is on disk. */
+  readonly sync: () => Promise<void>;
+  readonly clock: Clock;
+  readonly timeoutMs: number;
+  readonly fault: (thrown: unknown) => void;
+}
+
+interface Reading {
+  /** What the frame says: "allow", "deny", or the chosen words. */
+  readonly answer: string;
+  /** Why it is refused, for Claude. */
+  readonly denied?: string;
+}
+
+interface Kept extends Reading {
+  readonly by: string;
+}
+
+/** All questions of one call of Claude: they are handed over together. */
+class Call {
+  /** Answers that wait for the rest. */
+  readonly kept = new Map<string, Kept>();
+  /** Someone is settling it. */
+  settling: Promise<unknown> | undefined;
+  cancel: () => void = () => undefined;
+}
+
+export class Answers {
+  readonly #o: AnswersOptions;
+  readonly #calls = new Map<string, Call>();
+  /** Told, and not handed over: the disk did not take it. */
+  readonly #owed = new Map<string, { readonly claim: Claim; readonly decision: Settlement }>();
+
+  constructor(options: AnswersOptions) {
+    this.#o = options;
+  }
+
+  /** The question as it is told: with the time at which it is denied. Its deadline runs from now on. */
+  opened(question: Question): Question {
+    const group = groupOf(question.id);
+    if (!this.#calls.has(group)) {
+      const call = new Call();
+      call.cancel = this.#o.clock.after(this.#o.timeoutMs, () => void this.#expire(group).catch(this.#o.fault));
+      this.#calls.set(group, call);
+    }
+    return { ...question, expires_at: this.#o.clock.now() + this.#o.timeoutMs };
+  }
+
+  /** A question was settled, whoever did it. */
+  closed(id: string): void {
+    const group = groupOf(id);
+    if (this.#members(group).length > 0) return;
+    this.#calls.get(group)?.cancel();
+    this.#calls.delete(group);
+  }
+
+  /** Resolves when it is on disk and with Claude. Throws `not_found`, `bad_request`, `ask_settled`, `conflict`, `disk_full`. */
+  async answer(who: string, said: Said): Promise<Answered> {
+    const group = groupOf(said.ask);
+    const call = this.#calls.get(group);
+    // Whoever came first is let finish: then it is clear what there is left to say.
+    while (call?.settling !== undefined) await call.settling.catch(() => undefined);
+    await this.#payUp(group);
+    const question = this.#o.open.get(said.ask);
+    if (question === undefined || call === undefined) return this.#late(who, said);
+    const reading = read(question, said);
+    const before = call.kept.get(said.ask);
+    if (before !== undefined && before.by !== who) throw settledError(said.ask, before);
+    call.kept.set(said.ask, { ...reading, by: who });
+    const open = this.#members(group).filter((id) => !call.kept.has(id));
+    const reply = { ask: said.ask, answer: reading.answer, by: who };
+    if (open.length > 0 && reading.denied === undefined) return { ...reply, state: "kept", open };
+    await this.#settle(group, call, said.ask);
+    return { ...reply, state: "settled" };
+  }
+
+  /** Hands a call over, recorded first: nothing runs that is not on disk. `last`: the answer that completed it, or refused it. */
+  async #settle(group: string, call: Call, last: string): Promise<void> {
+    const work = this.#handOver(group, call, last);
+    call.settling = work;
+    try {
+      await work;
+    } catch (failure) {
+      call.kept.delete(last);
+      throw failure;
+    } finally {
+      call.settling = undefined;
+    }
+  }
+
+  async #handOver(group: string, call: Call, last: string): Promise<void> {
+    const { agent, append, open } = this.#o;
+    const claim = agent()?.claim(group);
+    if (claim === undefined)
+      throw new CibError("conflict", `ask: ${last} can only be answered in Claude's own terminal any more`);
+    const members = this.#members(group);
+    const final = call.kept.get(last);
+    const denied = final?.denied;
+    const answers: Record<string, string> = {};
+    for (const id of members) answers[open.get(id)?.prompt ?? ""] = call.kept.get(id)?.answer ?? "";
+    const kinds = new Set(members.map((id) => open.get(id)?.kind));
+    const decision: Settlement =
+      denied !== undefined
+        ? { behavior: "deny", message: denied }
+        : { behavior: "allow", ...(kinds.has("question") && { answers }) };
+    for (const id of members) {
+      const kept = denied === undefined ? call.kept.get(id) : final;
+      if (kept !== undefined) append({ type: "ask.answer", id, answer: kept.answer, by: kept.by });
+    }
+    this.#owed.set(group, { claim, decision });
+    if (!(await this.#payUp(group)))
+      throw new CibError("ask_settled", `ask: ${last} was settled in the terminal meanwhile`);
+  }
+
+  /** What is told goes to Claude once it is on disk. False when someone at the terminal was first. */
+  async #payUp(group: string): Promise<boolean> {
+    if (!this.#owed.has(group)) return true;
+    await this.#o.sync();
+    const owed = this.#owed.get(group);
+    this.#owed.delete(group);
+    return owed === undefined || owed.claim.release(owed.decision);
+  }
+
+  /** Nobody answered in time: that is a no. */
+  async #expire(group: string): Promise<void> {
+    const call = this.#calls.get(group);
+    while (call?.settling !== undefined) await call.settling.catch(() => undefined);
+    const [first] = this.#members(group);
+    if (call === undefined || first === undefined) return;
+    const denied = `nobody answered within ${Math.round(this.#o.timeoutMs / 1000)} s`;
+    call.kept.clear();
+    call.kept.set(first, { answer: "deny", denied, by: "deadline" });
+    try {
+      await this.#settle(group, call, first);
+    } catch (failure) {
+      // It stands at the terminal alone: Esc is how a person there says no.
+      await this.#o.agent()?.interrupt(AbortSignal.timeout(this.#o.timeoutMs));
+      if (!(failure instanceof CibError)) throw failure;
+    }
+  }
+
+  /** The question does not wait any more: the same answer by the same principal has its reply again, others learn who was first. */
+  #late(who: string, said: Said): Answered {
+    const settled = this.#o.settled.get(said.ask);
+    if (settled === undefined) throw new CibError("not_found", `ask: no open question ${JSON.stringify(said.ask)}`);
+    const { question, answer, by } = settled;
+    const same = by === who && question !== undefined && read(question, said).answer === answer;
+    if (!same) throw settledError(said.ask, { answer: String(answer), by });
+    return { ask: said.ask, state: "settled", answer: String(answer), by, repeated: true };
+  }
+
+  #members(group: string): string[] {
+    return [...this.#o.open.keys()].filter((id) => groupOf(id) === group);
+  }
+}
+
+function settledError(ask: string, { answer, by }: { readonly answer: string; readonly by: string }): CibError {
+  const what = by === "lost" ? "was lost when Claude ended" : `is answered already: ${answer.slice(0, 80)}, by ${by}`;
+  return new CibError("ask_settled", `ask: ${ask} ${what}`);
+}
+
+/** The part of a question's id that all questions of one call share. */
+export function groupOf(id: string): string {
+  const slash = id.lastIndexOf("/");
+  return slash < 0 ? id : id.slice(0, slash);
+}
+
+/** An answer checked against its question. Throws `bad_request`. */
+function read(question: Question, said: Said): Reading {
+  const refused = { answer: "deny", denied: said.message ?? "the person declined" };
+  if (said.decision === "deny") return refused;
+  const chosen = (said.choices ?? []).map((choice) => labelOf(question, choice));
+  if (question.kind === "permission") {
+    if (said.text !== undefined) throw new CibError("bad_request", "text: a permission takes decision allow or deny");
+    const [word = said.decision === "allow" ? "Allow" : undefined, ...more] = chosen;
+    if (word === undefined || more.length > 0)
+      throw new CibError("bad_request", `choices: expected one of ${labels(question)}, got ${chosen.length}`);
+    return word === "Deny" ? refused : { answer: "allow" };
+  }
+  if (said.decision !== undefined)
+    throw new CibError(
+      "bad_request",
+      `decision: a question takes choices (${labels(question)}), text, or decision deny`,
+    );
+  const words = said.text === undefined ? chosen : [...chosen, said.text];
+  if (words.length > 1 && !question.multiSelect)
+    throw new CibError("bad_request", `choices: this question takes one, got ${words.length}`);
+  // Claude's own notation for several.
+  return { answer: words.join(", ") };
+}
+
+function labelOf(question: Question, choice: string | number): string {
+  const option =
+    typeof choice === "number" ? question.options[choice] : question.options.find(({ label }) => label === choice);
+  if (option === undefined)
+    throw new CibError(
+      "bad_request",
+      `choices: expected ${labels(question)}, got ${JSON.stringify(choice).slice(0, 60)}`,
+    );
+  return option.label;
+}
+
+function labels(question: Question): string {
+  return question.options.map(({ label }) => JSON.stringify(label)).join(", ") || "text";
+}

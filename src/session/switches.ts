@@ -1,0 +1,75 @@
+/** Switches: model, effort and mode of a running Claude, confirmed by it, or promised until its turn is over. */
+import type { Agent, Setting } from "../agent/agent.ts";
+import { asCibError, CibError } from "../errors.ts";
+import type { FrameBody } from "../frame/frame.ts";
+import type { Clock } from "./clock.ts";
+
+export type { Setting };
+
+/** A caller waits this long for Claude's word; then `meta` brings it. */
+export const CONFIRM_MS = 5_000;
+/** A switch that waits for the end of a turn is forgotten when the turn takes longer. */
+export const SWITCH_DEADLINE_MS = 3_600_000;
+/** Switches of one session under way: a caller that repeats itself must not pile them up. */
+export const MAX_SWITCHES = 8;
+
+export interface SwitchesOptions {
+  /** Throws `conflict` when the session is stopped. */
+  readonly agent: () => Agent;
+  readonly append: (body: FrameBody) => void;
+  /** Claude has it: the next start asks for it again. */
+  readonly keep: (what: Setting, value: string) => void;
+  /** No switch is under way any more: texts may go on. */
+  readonly done: () => void;
+  readonly clock: Clock;
+  readonly fault: (thrown: unknown) => void;
+}
+
+export class Switches {
+  readonly #o: SwitchesOptions;
+  #running = 0;
+
+  constructor(options: SwitchesOptions) {
+    this.#o = options;
+  }
+
+  /** A switch waits or is being typed: no text must come between. */
+  get busy(): boolean {
+    return this.#running > 0;
+  }
+
+  /** What Claude says it has now; undefined when it has not said so within CONFIRM_MS. Throws as Agent.switch, and `overloaded`. */
+  async set(what: Setting, value: string): Promise<string | undefined> {
+    const { agent, append, clock } = this.#o;
+    if (this.#running >= MAX_SWITCHES)
+      throw new CibError("overloaded", `${what}: ${MAX_SWITCHES} switches of this session wait already`);
+    const work = this.#switch(agent(), what, value);
+    let late = false;
+    let cancel: () => void = () => undefined;
+    const patience = new Promise<undefined>((over) => {
+      cancel = clock.after(CONFIRM_MS, () => {
+        late = true;
+        over(undefined);
+      });
+    });
+    work.then(cancel, (failure: unknown) => {
+      cancel();
+      if (!late) return;
+      const { code, message } = asCibError(failure);
+      append({ type: "error", code, message });
+    });
+    return Promise.race([work, patience]);
+  }
+
+  async #switch(agent: Agent, what: Setting, value: string): Promise<string> {
+    this.#running++;
+    try {
+      const got = await agent.switch(what, value, AbortSignal.timeout(SWITCH_DEADLINE_MS));
+      this.#o.keep(what, value);
+      return got;
+    } finally {
+      this.#running--;
+      if (this.#running === 0) this.#o.done();
+    }
+  }
+}
