@@ -9,8 +9,10 @@ import { seed } from "./seed.ts";
 import type { Source } from "./source.ts";
 import { newState, reopen, type State } from "./state.ts";
 import { StreamAgent } from "./stream-agent.ts";
+import { startTap, type Tap, type TapLease } from "./tap.ts";
 import { readBetween, shows, sizeOf, transcriptFile } from "./transcript.ts";
 import { translate } from "./translate.ts";
+import { loopbackDirect, wayOf } from "./upstream.ts";
 import { detectVersion, rowFor } from "./versions.ts";
 
 export interface EngineOptions {
@@ -33,10 +35,16 @@ export async function createEngine(options: EngineOptions): Promise<Engine & Asy
   const inbox = options.inbox ?? (await startInbox());
   const now = options.now ?? Date.now;
   const fault = options.fault ?? ((what: unknown) => process.emitWarning(String(what)));
+  let tap: Promise<Tap> | undefined;
+  const tapOf = (): Promise<Tap> => {
+    tap ??= startTap();
+    return tap;
+  };
   return {
-    start: (spec, events) => startAgent(options, inbox, now, fault, spec, events),
+    start: (spec, events) => startAgent(options, inbox, tapOf, now, fault, spec, events),
     shows,
     async [Symbol.asyncDispose]() {
+      await (await tap)?.[Symbol.asyncDispose]();
       if (options.inbox === undefined) await inbox[Symbol.asyncDispose]();
     },
   };
@@ -45,6 +53,7 @@ export async function createEngine(options: EngineOptions): Promise<Engine & Asy
 async function startAgent(
   options: EngineOptions,
   inbox: HookInbox,
+  tapOf: () => Promise<Tap>,
   now: () => number,
   fault: (fault: unknown) => void,
   wanted: AgentSpec,
@@ -57,8 +66,19 @@ async function startAgent(
   // Calls come only after the start, but the settings need the address before it.
   let agent: PtyAgent | StreamAgent | undefined;
   const lease = inbox.open((event, body, gone) => agent?.hook(event, body, gone) ?? {});
+  let tap: TapLease | undefined;
   try {
-    const launch = await prepare(spec, row, options.box, options.command, (event) => lease.url(event));
+    const env = environment(spec, options.box);
+    if (spec.tap === true && spec.engine === "pty") {
+      tap = (await tapOf()).open({
+        way: wayOf(env["ANTHROPIC_BASE_URL"], env),
+        marksAgents: row.marksAgents,
+        heard: (heard, subagent) => agent instanceof PtyAgent && agent.heard(heard, subagent),
+        fault,
+      });
+    }
+    const tapped = tap && { ...spec, baseUrl: tap.url, env: { ...spec.env, ...loopbackDirect(env) } };
+    const launch = await prepare(tapped ?? spec, row, options.box, options.command, (event) => lease.url(event));
     announce(events, spec, version, note);
     const from = await beginning(spec, state, events, now);
     const closing: AgentEvents = {
@@ -69,6 +89,7 @@ async function startAgent(
       ending: (how) => events.ending(how),
       exited(how) {
         lease[Symbol.dispose]();
+        tap?.[Symbol.dispose]();
         events.exited(how);
       },
     };
@@ -86,6 +107,7 @@ async function startAgent(
     return agent;
   } catch (thrown) {
     lease[Symbol.dispose]();
+    tap?.[Symbol.dispose]();
     throw thrown;
   }
 }

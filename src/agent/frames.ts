@@ -25,10 +25,11 @@ export function by(agent: string | undefined): { agent?: string } {
 /** Tells the status that follows from asks, turn and Claude. */
 export function showStatus(state: State, now: number, out: FrameBody[]): void {
   const elapsed = state.turn === undefined ? 0 : now - state.turn.since;
-  if (waitsForPerson(state.asks) || state.claude === "waiting") {
+  const claude = state.switching ? "idle" : state.claude;
+  if (waitsForPerson(state.asks) || claude === "waiting") {
     if (![...state.asks.keys()].some((id) => state.tools.get(id)?.started === false))
       setStatus(state, "waiting_for_input", elapsed, out);
-  } else if (state.turn !== undefined || state.claude === "busy") setStatus(state, "working", elapsed, out);
+  } else if (state.turn !== undefined || claude === "busy") setStatus(state, "working", elapsed, out);
   else setStatus(state, "idle", elapsed, out);
 }
 

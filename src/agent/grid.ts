@@ -1,12 +1,14 @@
 /** Grid: what stands on the terminal, cell by cell; kept only while an answer must be read from the screen. */
 
 /** A terminal knows many more sequences: those that Claude Code draws with, measured on three versions. */
+// biome-ignore lint/suspicious/noControlCharactersInRegex: terminals are driven by them
 const SEQUENCE = /^\x1b(?:\[([0-9;?<>=]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1b\\)|[()][0-9A-Za-z]|[^[\]()])/;
 /** A sequence that is longer than this is none: it is dropped. */
 const MAX_SEQUENCE = 4096;
 /** Two columns: East Asian text and pictures. */
-const WIDE =
-  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6]|\p{Extended_Pictographic}(?<=[\u{1f300}-\u{1faff}])/u;
+const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}]/u;
+/** None: they change the sign before them. */
+const JOINED = /[\p{M}\u200d]/u;
 
 export class Grid {
   readonly #cols: number;
@@ -30,10 +32,10 @@ export class Grid {
     let text = this.#held + this.#utf8.decode(bytes, { stream: true });
     this.#held = "";
     while (text !== "") {
-      const escape = text.indexOf("\x1b");
-      for (const sign of escape < 0 ? text : text.slice(0, escape)) this.#put(sign);
-      if (escape < 0) return;
-      text = text.slice(escape);
+      const at = text.indexOf("\x1b");
+      for (const sign of at < 0 ? text : text.slice(0, at)) this.#put(sign);
+      if (at < 0) return;
+      text = text.slice(at);
       const found = SEQUENCE.exec(text);
       if (found === null) {
         if (text.length < MAX_SEQUENCE) this.#held = text;
@@ -60,6 +62,7 @@ export class Grid {
   }
 
   #write(sign: string): void {
+    if (JOINED.test(sign)) return;
     const width = WIDE.test(sign) ? 2 : 1;
     if (this.#x + width > this.#cols) {
       this.#x = 0;
@@ -75,10 +78,7 @@ export class Grid {
 
   #down(): void {
     if (this.#y < this.#rows - 1) this.#y++;
-    else {
-      this.#cells.shift();
-      this.#cells.push(this.#blank());
-    }
+    else this.#scroll();
   }
 
   #obey(command: string, args: string): void {

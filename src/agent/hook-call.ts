@@ -5,7 +5,7 @@ import { meta, say, showStatus } from "./frames.ts";
 import { count, type Json, text } from "./json.ts";
 import type { State } from "./state.ts";
 import { displayed } from "./texts.ts";
-import { emit, ensureTool, onBatch, result, showTasks } from "./tools.ts";
+import { emit, ensureTool, onBatch, result, showTasks, start } from "./tools.ts";
 import { begin, end, goesOn, SETTLE_MS } from "./turns.ts";
 
 /** Events that only a working main thread sends. */
@@ -47,6 +47,8 @@ export function onHook(state: State, event: string, body: Json, now: number, out
     const error = body["is_interrupt"] === true ? "interrupted" : (text(body["error"]) ?? "failed");
     result(state, text(body["tool_use_id"]), { error, duration: count(body["duration_ms"]) }, now, out);
   } else if (event === "PostToolBatch") onBatch(state, body, agent, now);
+  else if (event === "SubagentStart" && agent !== undefined) state.agents.add(agent);
+  else if (event === "PreCompact" || event === "PostCompact") state.compacting = event === "PreCompact";
   else if (event === "Stop" && agent === undefined) onStop(state, body, now);
   else if (event === "StopFailure" && agent === undefined) onFailure(state, body, now, out);
 }
@@ -73,6 +75,7 @@ function onPreTool(state: State, body: Json, agent: string | undefined, now: num
   const id = text(body["tool_use_id"]);
   if (id === undefined) return;
   ensureTool(state, body, agent, now);
+  if (state.announced.delete(id)) start(state, id, now, out);
   const tool = state.tools.get(id);
   if (tool?.tool === "AskUserQuestion") ask(state, id, askFrames(state.asks, id, body["tool_input"]), now, out);
 }

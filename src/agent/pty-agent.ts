@@ -7,6 +7,7 @@ import { endTree, sessionMarker } from "./process-tree.ts";
 import { type Pty, spawnPty } from "./pty.ts";
 import { Senses, type SensesOptions } from "./senses.ts";
 import type { State } from "./state.ts";
+import type { Heard } from "./tap-stream.ts";
 import { type Desk, emptyBox, Submission, typeText } from "./typist.ts";
 
 /** Ready in 0.6 s (native) or 1 s (JavaScript) on a desktop; a Raspberry Pi 2 with a cold SD card takes up to a minute. */
@@ -87,6 +88,11 @@ export class PtyAgent implements Agent {
   hook(event: string, body: Json, _gone: AbortSignal): object | Promise<object> {
     this.#senses.hook(event, body);
     return {};
+  }
+
+  /** What the tap overheard. */
+  heard(heard: Heard, agent: string | undefined): void {
+    this.#senses.heard(heard, agent);
   }
 
   async submit(prompt: string, signal: AbortSignal, taken: () => void = () => undefined): Promise<void> {

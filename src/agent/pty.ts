@@ -67,7 +67,7 @@ export function side(wanted: number): number {
 const SETPRIV = ["/usr/bin/setpriv", "/bin/setpriv"];
 
 /** setpriv drops the supplementary groups and sets no_new_privs, which node-pty cannot; it execs, so the pid stays. */
-function asUser(spec: PtySpec): readonly string[] {
+export function asUser(spec: Pick<PtySpec, "argv" | "user">): readonly string[] {
   if (spec.user === undefined) return spec.argv;
   const setpriv = SETPRIV.find(isExecutable);
   if (setpriv === undefined) return spec.argv;

@@ -8,6 +8,7 @@ import type { Source } from "./source.ts";
 import { isStart, takeStarts } from "./starts.ts";
 import type { State } from "./state.ts";
 import { type ClaudeState, readSessionFile, readTitle, sessionFile, TitleScanner } from "./status.ts";
+import type { Heard } from "./tap-stream.ts";
 import { sizeOf, Transcript } from "./transcript.ts";
 import { deadline, translate } from "./translate.ts";
 import type { Submission } from "./typist.ts";
@@ -122,6 +123,12 @@ export class Senses {
     if (event === "PreCompact") this.#submission?.effect();
     this.feed({ src: "hook", at: this.#options.now(), event, body });
     if (event === "SessionEnd" || event === "SubagentStop" || event === "Stop") this.#look();
+  }
+
+  /** What the tap overheard. */
+  heard(heard: Heard, agent: string | undefined): void {
+    if (!this.#ended)
+      this.feed({ src: "tap", at: this.#options.now(), heard, ...(agent === undefined ? {} : { agent }) });
   }
 
   /** Terminal bytes. */

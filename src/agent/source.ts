@@ -18,6 +18,10 @@ export type Source = { readonly at: number } & (
   | { readonly src: "esc" }
   /** A command of ours is being typed. */
   | { readonly src: "command" }
+  /** We begin or end to switch a setting: what Claude shows meanwhile is no news. */
+  | { readonly src: "switching"; readonly on: boolean }
+  /** The screen shows this permission mode. */
+  | { readonly src: "mode"; readonly mode: string }
   /** A command of ours is over, though Claude told nothing of it. */
   | { readonly src: "command-over" }
   /** `deadline(state)` has come. */

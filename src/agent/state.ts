@@ -52,6 +52,14 @@ export interface State {
   turn: Turn | undefined;
   texts: Texts;
   readonly agentTexts: Map<string, Texts>;
+  /** Thinking, of whomever: the tap's account and the transcript's. */
+  thoughts: Texts;
+  /** Subagents that Claude told of. */
+  readonly agents: Set<string>;
+  /** Tools whose calls the tap heard begin: everything said before them is told. */
+  readonly announced: Set<string>;
+  /** Claude asks the model for a summary: no answer to the user. */
+  compacting: boolean;
   readonly tools: Map<string, Tool>;
   readonly asks: Asks;
   readonly tasks: Tasks;
@@ -70,6 +78,12 @@ export interface State {
   /** When a dialog that is no question of Claude's will have stood long enough to be told of. */
   dialogAt: number | undefined;
   escaped: boolean;
+  /** We switch a setting: a dialog that this opens is ours to answer. */
+  switching: boolean;
+  /** The latest of Claude's own commands, as its transcript shows it: "/model opus". */
+  command: string;
+  /** What it said to a command since we began to switch. */
+  said: { readonly command: string; readonly words: string } | undefined;
 }
 
 /** What is remembered of a Claude that has not begun. */
@@ -83,6 +97,10 @@ export function newState(row: VersionRow, thinking: boolean): State {
     turn: undefined,
     texts: newTexts(),
     agentTexts: new Map(),
+    thoughts: newTexts(),
+    agents: new Set(),
+    announced: new Set(),
+    compacting: false,
     tools: new Map(),
     asks: newAsks(),
     tasks: new Map(),
@@ -96,6 +114,9 @@ export function newState(row: VersionRow, thinking: boolean): State {
     commandOwed: false,
     dialogAt: undefined,
     escaped: false,
+    switching: false,
+    command: "",
+    said: undefined,
   };
 }
 

@@ -58,9 +58,9 @@ export class TapStream {
 
   #onEvent(data: string, out: Heard[]): void {
     const event = parse(data);
-    if (event === undefined) return this.#lose(out);
-    const type = event["type"];
-    if (type === "message_start") this.#begin(object(event["message"]), out);
+    const type = event?.["type"];
+    if (event === undefined) this.#lose(out);
+    else if (type === "message_start") this.#begin(object(event["message"]), out);
     else if (this.#message === undefined) return;
     else if (type === "content_block_start") this.#block(object(event["content_block"]), this.#message, out);
     else if (type === "content_block_delta") this.#delta(object(event["delta"]), this.#message, out);
@@ -72,9 +72,11 @@ export class TapStream {
 
   #begin(message: Json | undefined, out: Heard[]): void {
     const id = text(message?.["id"]);
-    if (id === undefined || id === "") return this.#lose(out);
-    this.#message = id;
-    out.push({ tell: "begin", message: id, model: text(message?.["model"]) ?? "" });
+    if (id === undefined || id === "") this.#lose(out);
+    else {
+      this.#message = id;
+      out.push({ tell: "begin", message: id, model: text(message?.["model"]) ?? "" });
+    }
   }
 
   #block(block: Json | undefined, message: string, out: Heard[]): void {

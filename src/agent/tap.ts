@@ -77,7 +77,9 @@ export async function startTap(): Promise<Tap> {
 /** What Claude calls: the API's own paths, and "/" to warm up a connection. No dot segment leads out of them. */
 function isAllowed(path: string): boolean {
   const [bare = ""] = path.split("?");
-  return bare === "/" || (/^\/(v1|api)\//.test(bare) && !/(^|\/)(\.|%2e){1,2}(\/|$)/i.test(bare) && !bare.includes("\\"));
+  return (
+    bare === "/" || (/^\/(v1|api)\//.test(bare) && !/(^|\/)(\.|%2e){1,2}(\/|$)/i.test(bare) && !bare.includes("\\"))
+  );
 }
 
 /** RFC 9110 §7.6.1: these speak of one connection, not of the message. */
@@ -158,7 +160,10 @@ function guarded({ fault }: Place, listen: () => void): void {
 function failed(res: ServerResponse, fault: Error): void {
   if (res.headersSent) return void res.destroy();
   const why = (fault as NodeJS.ErrnoException).code ?? fault.message;
-  const body = { type: "error", error: { type: "api_error", message: `claude-in-box: the API cannot be reached: ${why}` } };
+  const body = {
+    type: "error",
+    error: { type: "api_error", message: `claude-in-box: the API cannot be reached: ${why}` },
+  };
   res.writeHead(502, { "content-type": "application/json" }).end(JSON.stringify(body));
 }
 

@@ -1,9 +1,12 @@
 /** Transcript line: what one line of Claude's own record says, as frames. */
 import type { FrameBody } from "../frame/frame.ts";
-import { by, meta, say } from "./frames.ts";
+import { commandSaid } from "./confirmed.ts";
+import { meta, say } from "./frames.ts";
 import { at, count, type Json, list, object, text, words } from "./json.ts";
+import { textsOf, thought } from "./overheard.ts";
+import { promptOf } from "./prompts.ts";
 import type { State } from "./state.ts";
-import { newTexts, type Texts, written } from "./texts.ts";
+import { written } from "./texts.ts";
 import { ensureTool, result, start, unwrapped } from "./tools.ts";
 import { countUsage, end, finish, MARK_MS } from "./turns.ts";
 
@@ -39,25 +42,16 @@ function onAssistant(state: State, line: Json, agent: string | undefined, now: n
   }
   for (const block of list(message["content"])) {
     const said = text(block["text"]);
-    const thought = text(block["thinking"]);
+    const mused = text(block["thinking"]);
     if (block["type"] === "text" && said !== undefined && !(synthetic && NOT_SAID.has(said))) {
       say(written(textsOf(state, agent), id, said), agent, out);
-    } else if (block["type"] === "thinking" && thought && state.thinking && !state.seen.thinking.has(id)) {
-      out.push({ type: "thinking", text: thought, message: id, ...by(agent) });
+    } else if (block["type"] === "thinking" && mused && state.thinking && !state.seen.thinking.has(id)) {
+      thought(state, id, mused, agent, out);
     } else if (block["type"] === "tool_use") {
       ensureTool(state, { tool_use_id: block["id"], tool_name: block["name"], tool_input: block["input"] }, agent, now);
       start(state, text(block["id"]) ?? "", now, out);
     }
   }
-}
-
-function textsOf(state: State, agent: string | undefined): Texts {
-  if (agent === undefined) return state.texts;
-  const known = state.agentTexts.get(agent);
-  if (known !== undefined) return known;
-  const fresh = newTexts();
-  state.agentTexts.set(agent, fresh);
-  return fresh;
 }
 
 function onApiErrorLine(state: State, message: Json, now: number, out: FrameBody[]): void {
@@ -75,10 +69,15 @@ function onUser(state: State, line: Json, agent: string | undefined, now: number
     if (block["type"] === "tool_result") onToolResult(state, line, block, now, out);
   }
   if (agent !== undefined) return;
+  const command = promptOf(line);
+  if (command?.startsWith("/")) state.command = command;
   const said = words(content);
   if (said.startsWith("[Request interrupted by user") && state.turn !== undefined)
     finish(state, "interrupted", now, out);
-  else if (said.startsWith("<local-command-stdout>")) commandDone(state, out);
+  else if (said.startsWith("<local-command-stdout>")) {
+    commandSaid(state, said, out);
+    commandDone(state, out);
+  }
   else if (said.startsWith("<bash-stdout>") && !state.row.bangAnswers) commandDone(state, out);
 }
 
@@ -103,9 +102,17 @@ function onSystem(state: State, line: Json, now: number, out: FrameBody[]): void
     finish(state, ending?.firm ? ending.reason : "end_turn", now, out);
   else if (subtype === "turn_duration" && state.turn !== undefined)
     finish(state, ending?.reason ?? "end_turn", now, out);
-  else if (subtype === "local_command" && words(line["content"]).startsWith("<local-command-stdout>"))
-    commandDone(state, out);
+  else if (subtype === "local_command") onLocalCommand(state, line, out);
   else if (subtype === "api_error") out.push({ type: "error", code: "api_retry", message: retryWords(line) });
+}
+
+function onLocalCommand(state: State, line: Json, out: FrameBody[]): void {
+  const said = words(line["content"]);
+  const command = promptOf(line);
+  if (command !== undefined) state.command = command;
+  if (!said.startsWith("<local-command-stdout>")) return;
+  commandSaid(state, said, out);
+  commandDone(state, out);
 }
 
 function retryWords(line: Json): string {

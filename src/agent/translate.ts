@@ -6,12 +6,13 @@ import type { FrameBody } from "../frame/frame.ts";
 import { settleAll, waitsForPerson } from "./asks.ts";
 import { meta, setStatus } from "./frames.ts";
 import { onHook } from "./hook-call.ts";
+import { onHeard } from "./overheard.ts";
 import type { Source } from "./source.ts";
 import type { State } from "./state.ts";
 import { isTold } from "./texts.ts";
 import { closeByBatch, result, start } from "./tools.ts";
 import { commandDone, onLine } from "./transcript-line.ts";
-import { finish, onState, SETTLE_MS } from "./turns.ts";
+import { finish, onState, onSwitching, SETTLE_MS } from "./turns.ts";
 
 /** 2.1.112 draws an 84 KB reply for 22 s before it writes it: as long as Stop's last words are owed, it ends nothing before this. */
 const DRAWING_MS = 120_000;
@@ -41,6 +42,7 @@ function step(state: State, source: Source, out: FrameBody[]): void {
   if (source.src === "hook") onHook(state, source.event, source.body, source.at, out);
   else if (source.src === "line") onLine(state, source.line, source.agent, source.at, out);
   else if (source.src === "state") onState(state, source.state, source.since ?? source.at, source.at, out);
+  else if (source.src === "tap") onHeard(state, source.heard, source.agent, out);
   else if (source.src === "title") meta(state, { title: source.title }, out);
   else if (source.src === "skipped")
     out.push({
@@ -53,7 +55,9 @@ function step(state: State, source: Source, out: FrameBody[]): void {
   else if (source.src === "command-over") {
     commandDone(state, out);
     state.commandTold = true;
-  } else if (source.src === "tick") onTick(state, source.at, out);
+  } else if (source.src === "switching") onSwitching(state, source.on, source.at, out);
+  else if (source.src === "mode") meta(state, { permission_mode: source.mode }, out);
+  else if (source.src === "tick") onTick(state, source.at, out);
   else if (source.src === "caught-up") onCaughtUp(state, source.at, out);
   else if (source.src === "exit") onExit(state, source.at, out);
   else source satisfies never;
@@ -69,7 +73,8 @@ function goOn(state: State, out: FrameBody[]): void {
 
 function belongsToNextTurn(state: State, source: Source): boolean {
   if (state.turn?.ending === undefined) return false;
-  if (source.src !== "hook" && source.src !== "state") return false;
+  if (source.src !== "hook" && source.src !== "state" && source.src !== "tap") return false;
+  if (source.src === "tap" && source.agent !== undefined) return false;
   if (state.waiting.length > 0) return true;
   return source.src === "hook" && source.event === "UserPromptSubmit" && source.body["agent_id"] === undefined;
 }

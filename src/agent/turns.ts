@@ -5,7 +5,7 @@ import { setStatus, showStatus } from "./frames.ts";
 import { count, type Json } from "./json.ts";
 import type { State } from "./state.ts";
 import type { ClaudeState } from "./status.ts";
-import { newTexts } from "./texts.ts";
+import { renewed } from "./texts.ts";
 import { closeTool, settledBy, start } from "./tools.ts";
 
 /** After Stop the transcript is complete within 200 ms on a desktop; a loaded Raspberry Pi may take ten times that. */
@@ -17,6 +17,9 @@ export const MARK_MS = 700;
 /** A question's hook comes within 0.1 s of the dialog that asks it; on a loaded Raspberry Pi it may take ten times that. */
 export const DIALOG_MS = 2_000;
 
+/** Messages whose thinking is remembered when a turn begins: those of subagents that still work. */
+const KEPT_THOUGHTS = 32;
+
 /** Claude entered this state; `since`: when, as far as it says so. */
 export function onState(state: State, claude: ClaudeState, since: number, now: number, out: FrameBody[]): void {
   const before = state.claude;
@@ -26,13 +29,25 @@ export function onState(state: State, claude: ClaudeState, since: number, now: n
   state.claude = is;
   if (is !== "waiting") state.dialogAt = undefined;
   else if (before !== "waiting") {
-    state.dialogAt = now + DIALOG_MS;
+    if (!state.switching) state.dialogAt = now + DIALOG_MS;
     state.commandOwed = state.turn === undefined;
   }
   if (is === "busy" && before === "waiting") for (const open of state.asks.values()) open.passed = true;
   if (is === "idle" && state.turn !== undefined) end(state, "interrupted", now, MARK_MS, false);
   else if (is === "busy" && state.turn?.ending?.firm === false) delete state.turn.ending;
   if (is !== "idle" || state.turn === undefined) showStatus(state, now, out);
+}
+
+/** A switch is ours from its first key to Claude's answer; a dialog that it leaves behind is shown like any other. */
+export function onSwitching(state: State, on: boolean, now: number, out: FrameBody[]): void {
+  state.switching = on;
+  if (on) {
+    state.said = undefined;
+    state.commandTold = false;
+    return;
+  }
+  if (state.claude === "waiting") state.dialogAt = now + DIALOG_MS;
+  showStatus(state, now, out);
 }
 
 /** Work without a prompt hook (a `!command`, a queued prompt) opens a turn; work after "idle" takes that back. */
@@ -50,7 +65,9 @@ export function begin(state: State, now: number, out: FrameBody[]): void {
   state.commandTold = false;
   state.commandOwed = false;
   state.escaped = false;
-  state.texts = newTexts();
+  state.texts = renewed(state.texts);
+  state.thoughts = { entries: state.thoughts.entries.slice(-KEPT_THOUGHTS) };
+  state.compacting = false;
   for (const [id, tool] of state.tools) if (tool.done) state.tools.delete(id);
   showStatus(state, now, out);
 }
@@ -74,7 +91,7 @@ export function finish(state: State, reason: string, now: number, out: FrameBody
   }
   out.push(...settleAll(state.asks, settledBy(state)));
   state.turn = undefined;
-  state.agentTexts.clear();
+  state.announced.clear();
   if (state.usage.size > 0) out.push(usageFrame(state));
   state.usage.clear();
   out.push({ type: "stop", reason });

@@ -3,6 +3,7 @@ import { Agent, type ClientRequest, request as httpRequest, type RequestOptions 
 import { Agent as TlsAgent, request as tlsRequest } from "node:https";
 import type { Duplex } from "node:stream";
 import { connect } from "node:tls";
+import { CibError } from "../errors.ts";
 
 /** Where Claude calls when nothing else is set. */
 export const ANTHROPIC = "https://api.anthropic.com";
@@ -15,11 +16,15 @@ export interface Way {
   readonly proxy?: URL;
 }
 
-/** The way by a session's environment: `base` or Anthropic's own. Throws TypeError where it is no http(s) URL. */
+/** The way by a session's environment: `base` or Anthropic's own. Throws `bad_request` where it is no http(s) URL. */
 export function wayOf(base: string | undefined, env: Readonly<Record<string, string>>): Way {
-  const url = new URL(base ?? ANTHROPIC);
-  if (url.protocol !== "https:" && url.protocol !== "http:")
-    throw new TypeError(`base URL: expected http or https, got ${url.protocol}`);
+  const wanted = base ?? ANTHROPIC;
+  const url = URL.canParse(wanted) ? new URL(wanted) : undefined;
+  if (url?.protocol !== "https:" && url?.protocol !== "http:")
+    throw new CibError(
+      "bad_request",
+      `ANTHROPIC_BASE_URL: expected an http or https URL, got ${JSON.stringify(wanted)}`,
+    );
   const names = url.protocol === "https:" ? ["https_proxy", "HTTPS_PROXY"] : ["http_proxy", "HTTP_PROXY"];
   const proxy = names.map((name) => env[name]).find((value) => value);
   if (!proxy || !URL.canParse(proxy) || exempt(url, env["no_proxy"] ?? env["NO_PROXY"] ?? "")) return { base: url };
@@ -39,6 +44,13 @@ function exempt(url: URL, list: string): boolean {
       const bare = name.replace(/^\*?\./, "");
       return name === "*" || host === bare || (bare !== "" && host.endsWith(`.${bare}`));
     });
+}
+
+/** Variables by which Claude reaches loopback directly, where a proxy is set. */
+export function loopbackDirect(env: Readonly<Record<string, string>>): Record<string, string> {
+  const old = env["no_proxy"] ?? env["NO_PROXY"];
+  const list = old ? `${old},127.0.0.1` : "127.0.0.1";
+  return { NO_PROXY: list, no_proxy: list };
 }
 
 /** Keeps connections to one upstream. */
@@ -65,7 +77,13 @@ export class Upstream implements Disposable {
     if (base.protocol === "https:") return tlsRequest({ ...at, ...own, path: target, headers: all });
     if (proxy === undefined) return httpRequest({ ...at, ...own, path: target, headers: all });
     const absolute = `${base.origin}${target}`;
-    return httpRequest({ ...at, host: bare(proxy), port: proxy.port, path: absolute, headers: [...all, ...pass(proxy)] });
+    return httpRequest({
+      ...at,
+      host: bare(proxy),
+      port: proxy.port,
+      path: absolute,
+      headers: [...all, ...pass(proxy)],
+    });
   }
 
   [Symbol.dispose](): void {

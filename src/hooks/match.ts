@@ -18,8 +18,8 @@ export function isAbout(rule: Rule, subject: Subject): boolean {
     return false;
   if (text === undefined) return true;
   const pattern = new RegExp(text, "u");
-  const simple = /\\[1-9k]/.test(text) || repetitions(text) > 1;
-  return textsOf(subject).some((one) => (!simple && one.length <= SHORT_CHARS ? pattern.test(one) : found(pattern, one)));
+  const hard = /\\[1-9k]/.test(text) || repetitions(text) > 1;
+  return textsOf(subject).some((one) => (!hard && one.length <= SHORT_CHARS ? pattern.test(one) : found(pattern, one)));
 }
 
 /** A tool's name with `*` for anything: `Bash`, `mcp__*`. */

@@ -76,9 +76,7 @@ const RULE = v.pipe(
         v.maxLength(MAX_ARGV, `more than ${MAX_ARGV} words`),
       ),
     ),
-    post: v.optional(
-      v.strictObject({ url, headers: v.optional(headers), body: v.optional(text(MAX_TEMPLATE_CHARS)) }),
-    ),
+    post: v.optional(v.strictObject({ url, headers: v.optional(headers), body: v.optional(text(MAX_TEMPLATE_CHARS)) })),
     kept: v.optional(v.boolean()),
     act: v.optional(v.picklist(["filter", "observe"])),
     timeout_ms: v.optional(

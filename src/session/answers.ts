@@ -36,7 +36,7 @@ export interface AnswersOptions {
   readonly open: ReadonlyMap<string, Question>;
   /** The latest that have been settled, by id. */
   readonly settled: ReadonlyMap<string, Settled>;
-  readonly agent: () => Agent | undefined;
+  readonly agent: () => Pick<Agent, "claim" | "interrupt"> | undefined;
   readonly append: (body: FrameBody) => void;
   /** Resolves when everything appended so far is on disk. */
   readonly sync: () => Promise<void>;

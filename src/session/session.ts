@@ -82,7 +82,10 @@ export class Session {
     this.switches = new Switches({
       agent: () => this.#running("be switched"),
       append: (body) => this.append(body),
-      keep: (what, value) => this.#meta.change({ [what]: value }),
+      keep: (what, value) => {
+        this.#meta.change({ [what]: value });
+        return this.#meta.saved();
+      },
       done: () => this.queue.wake(),
       clock,
       fault,

@@ -15,10 +15,10 @@ export const MAX_SWITCHES = 8;
 
 export interface SwitchesOptions {
   /** Throws `conflict` when the session is stopped. */
-  readonly agent: () => Agent;
+  readonly agent: () => Pick<Agent, "switch">;
   readonly append: (body: FrameBody) => void;
-  /** Claude has it: the next start asks for it again. */
-  readonly keep: (what: Setting, value: string) => void;
+  /** Claude has it: the next start asks for it again. Resolves when that is on disk, or the disk does not take it. */
+  readonly keep: (what: Setting, value: string) => Promise<void>;
   /** No switch is under way any more: texts may go on. */
   readonly done: () => void;
   readonly clock: Clock;
@@ -61,11 +61,11 @@ export class Switches {
     return Promise.race([work, patience]);
   }
 
-  async #switch(agent: Agent, what: Setting, value: string): Promise<string> {
+  async #switch(agent: Pick<Agent, "switch">, what: Setting, value: string): Promise<string> {
     this.#running++;
     try {
       const got = await agent.switch(what, value, AbortSignal.timeout(SWITCH_DEADLINE_MS));
-      this.#o.keep(what, value);
+      await this.#o.keep(what, value);
       return got;
     } finally {
       this.#running--;

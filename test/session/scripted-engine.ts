@@ -31,6 +31,8 @@ export class ScriptedEngine implements Engine {
   behaviour: (text: string) => Behaviour = () => "answer";
   /** Thrown by the next starts. */
   refusesStart: Error | undefined;
+  /** What a switch leads to. */
+  switches: (what: Setting, value: string, signal: AbortSignal) => Promise<string> = async (_what, value) => value;
   /** How the next agents get ready. */
   ready: () => Promise<void> = () => Promise.resolve();
 
@@ -208,7 +210,7 @@ export class ScriptedAgent implements Agent {
   /** Someone at the terminal is faster than every release. */
   terminalFirst = false;
   /** What a switch leads to. */
-  switches: (what: Setting, value: string, signal: AbortSignal) => Promise<string> = async (_what, value) => value;
+  switches: ScriptedEngine["switches"] = (...all) => this.#engine.switches(...all);
 
   claim(group: string): Claim | undefined {
     if (!this.held.delete(group)) return undefined;
