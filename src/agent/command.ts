@@ -1,11 +1,13 @@
 /** Command of one session: argv, an environment built from nothing, and the settings that bring Claude's hooks to us. */
 import { join } from "node:path";
 import type { AgentSpec } from "./agent.ts";
+import { HOOK_TIMEOUT_S } from "./porter.ts";
+import { guarded } from "./rules.ts";
 import { writePrivate } from "./seed.ts";
 import type { VersionRow } from "./versions.ts";
 
-/** Seconds that Claude waits for our answer: it comes at once, so this only bounds a stalled daemon. */
-const HOOK_TIMEOUT_S = 30;
+/** A held question is denied by the session first; Claude's own patience ends this much later. */
+const ASK_SPARE_S = 60;
 
 export interface Launch {
   readonly argv: readonly string[];
@@ -37,7 +39,7 @@ function flags(spec: AgentSpec, settings: string): string[] {
   if (spec.start === "new") args.push("--session-id", spec.conversation);
   else if (spec.start === "resume") args.push("--resume", spec.conversation);
   else args.push("--resume", spec.start.fork, "--fork-session", "--session-id", spec.conversation);
-  if (spec.bypass) args.push("--dangerously-skip-permissions");
+  if (spec.bypass && spec.gated === undefined) args.push("--dangerously-skip-permissions");
   // Always named: /model writes the user settings and would change the default of other sessions.
   args.push("--model", spec.model);
   if (spec.effort !== undefined) args.push("--effort", spec.effort);
@@ -98,7 +100,8 @@ function credential({ credential: c }: AgentSpec): Record<string, string> {
 function settingsOf(spec: AgentSpec, row: VersionRow, hookUrl: (event: string) => string): object {
   const hooks: Record<string, object[]> = {};
   for (const event of row.hooks) {
-    hooks[event] = [{ hooks: [{ type: "http", url: hookUrl(event), timeout: HOOK_TIMEOUT_S }] }];
+    const timeout = event === "PermissionRequest" ? spec.askTimeoutS + ASK_SPARE_S : HOOK_TIMEOUT_S;
+    hooks[event] = [{ hooks: [{ type: "http", url: hookUrl(event), timeout }] }];
   }
   // SessionStart is skipped for http hooks: it leaves a file instead, with nothing needed but a shell.
   const file = `${quoted(join(spec.runDir, "start."))}$$`;
@@ -107,6 +110,7 @@ function settingsOf(spec: AgentSpec, row: VersionRow, hookUrl: (event: string) =
   return {
     hooks,
     skipDangerousModePermissionPrompt: true,
+    ...guarded(spec),
     ...(spec.thinking ? { showThinkingSummaries: true } : {}),
   };
 }

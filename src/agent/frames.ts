@@ -27,7 +27,7 @@ export function showStatus(state: State, now: number, out: FrameBody[]): void {
   const elapsed = state.turn === undefined ? 0 : now - state.turn.since;
   const claude = state.switching ? "idle" : state.claude;
   if (waitsForPerson(state.asks) || claude === "waiting") {
-    if (![...state.asks.keys()].some((id) => state.tools.get(id)?.started === false))
+    if (![...state.asks.values()].some(({ tool }) => tool !== undefined && state.tools.get(tool)?.started === false))
       setStatus(state, "waiting_for_input", elapsed, out);
   } else if (state.turn !== undefined || claude === "busy") setStatus(state, "working", elapsed, out);
   else setStatus(state, "idle", elapsed, out);

@@ -1,12 +1,15 @@
 /** Hook call: what one call of Claude's own hooks says, as frames. */
 import type { FrameBody } from "../frame/frame.ts";
-import { askFrames, permissionFrame } from "./asks.ts";
+import { askFrames } from "./asks.ts";
 import { meta, say, showStatus } from "./frames.ts";
 import { count, type Json, text } from "./json.ts";
+import type { Source } from "./source.ts";
 import type { State } from "./state.ts";
 import { displayed } from "./texts.ts";
-import { emit, ensureTool, onBatch, result, showTasks, start } from "./tools.ts";
-import { begin, end, goesOn, SETTLE_MS } from "./turns.ts";
+import { emit, ensureTool, judged, onBatch, result, showTasks, start } from "./tools.ts";
+import { begin, end, goesOn, MARK_MS, SETTLE_MS } from "./turns.ts";
+
+type HookSource = Extract<Source, { src: "hook" }>;
 
 /** Events that only a working main thread sends. */
 const ACTIVE = new Set([
@@ -19,20 +22,20 @@ const ACTIVE = new Set([
   "StopFailure",
 ]);
 
-/** `now`: when it came, ms since 1970. */
-export function onHook(state: State, event: string, body: Json, now: number, out: FrameBody[]): void {
+export function onHook(state: State, source: HookSource, out: FrameBody[]): void {
+  const { event, body, at: now } = source;
   const agent = text(body["agent_id"]);
   const mode = text(body["permission_mode"]);
   if (mode !== undefined && agent === undefined) meta(state, { permission_mode: mode }, out);
   if (event === "SessionStart" || event === "UserPromptSubmit") {
     if (event === "SessionStart") onSessionStart(state, body, out);
-    else if (agent === undefined) begin(state, now, out);
+    else if (agent === undefined) onPrompt(state, source.blocked === true, now, out);
     return;
   }
   if (agent === undefined && ACTIVE.has(event)) goesOn(state, now, out);
   if (event === "MessageDisplay") onDisplay(state, body, out);
   else if (event === "PreToolUse") onPreTool(state, body, agent, now, out);
-  else if (event === "PermissionRequest") onPermission(state, body, agent, now, out);
+  else if (event === "PermissionRequest") onPermission(state, body, agent, source.held, now, out);
   else if (event === "PostToolUse") {
     ensureTool(state, body, agent, now);
     result(
@@ -51,6 +54,13 @@ export function onHook(state: State, event: string, body: Json, now: number, out
   else if (event === "PreCompact" || event === "PostCompact") state.compacting = event === "PreCompact";
   else if (event === "Stop" && agent === undefined) onStop(state, body, now);
   else if (event === "StopFailure" && agent === undefined) onFailure(state, body, now, out);
+}
+
+/** A prompt that is not sent is over at once, and Claude says no word about that. */
+function onPrompt(state: State, blocked: boolean, now: number, out: FrameBody[]): void {
+  const within = state.turn !== undefined && state.turn.ending === undefined;
+  begin(state, now, out);
+  if (blocked && !within) end(state, "blocked", now, MARK_MS, true);
 }
 
 function onSessionStart(state: State, body: Json, out: FrameBody[]): void {
@@ -75,31 +85,33 @@ function onPreTool(state: State, body: Json, agent: string | undefined, now: num
   const id = text(body["tool_use_id"]);
   if (id === undefined) return;
   ensureTool(state, body, agent, now);
+  judged(state, id, body, now, out);
   if (state.announced.delete(id)) start(state, id, now, out);
-  const tool = state.tools.get(id);
-  if (tool?.tool === "AskUserQuestion") ask(state, id, askFrames(state.asks, id, body["tool_input"]), now, out);
 }
 
-/** The hook does not name the tool use: it is the youngest open one of that tool that nobody was asked about. */
-function onPermission(state: State, body: Json, agent: string | undefined, now: number, out: FrameBody[]): void {
+/** The hook does not name the tool use: it is the one of that tool and input that nobody was asked about, else the youngest. */
+function onPermission(
+  state: State,
+  body: Json,
+  agent: string | undefined,
+  held: number | undefined,
+  now: number,
+  out: FrameBody[],
+): void {
   const name = text(body["tool_name"]) ?? "";
-  const input = body["tool_input"];
-  const same = JSON.stringify(input);
-  const candidates = [...state.tools].filter(
-    ([id, t]) => t.tool === name && !t.done && t.agent === agent && !state.asks.has(id),
-  );
-  const match = candidates.find(([, t]) => JSON.stringify(t.input) === same) ?? candidates.at(-1);
-  if (name === "AskUserQuestion") {
-    if (match !== undefined) ask(state, match[0], askFrames(state.asks, match[0], input), now, out);
-    return;
-  }
-  const id = match?.[0] ?? `${name}-${now}`;
-  ask(state, id, [permissionFrame(state.asks, id, name, input)], now, out);
-}
-
-/** Questions follow the start of their tool; the state follows the questions. */
-function ask(state: State, id: string, frames: readonly FrameBody[], now: number, out: FrameBody[]): void {
-  emit(state, id, (to) => to.push(...frames), out);
+  const input = body["tool_input"] ?? {};
+  const open = [...state.tools].filter(([, t]) => t.tool === name && !t.done && t.agent === agent);
+  const same = open.filter(([, t]) => JSON.stringify(t.input) === JSON.stringify(input));
+  const asked = new Set([...state.asks.values()].map((ask) => ask.tool));
+  const free = (calls: typeof open): string | undefined => calls.find(([id]) => !asked.has(id))?.[0];
+  // A second request for one call may be another process's: it is shown, and its result settles both.
+  const tool = free(same) ?? same.at(-1)?.[0] ?? free(open.toReversed());
+  const named = tool !== undefined && !state.asks.has(tool);
+  const group = named ? tool : `ask-${now}-${++state.asked}`;
+  const frames = askFrames(state.asks, { group, name, input, tool, held });
+  // Questions follow the start of their tool; the state follows the questions.
+  if (tool === undefined) out.push(...frames);
+  else emit(state, tool, (to) => to.push(...frames), out);
   showStatus(state, now, out);
 }
 

@@ -35,8 +35,9 @@ export function thought(state: State, id: string, block: string, agent: string |
 
 /** Claude also asks the model for its own ends, as it compacts or when a turn is over: that is not said to the user. */
 function mayTell(state: State, agent: string | undefined): boolean {
+  if (state.compacting) return false;
   if (agent !== undefined) return state.agents.has(agent);
-  return state.turn !== undefined && state.turn.ending === undefined && !state.compacting;
+  return state.turn !== undefined && state.turn.ending === undefined;
 }
 
 function think(piece: ReturnType<typeof written>, agent: string | undefined, out: FrameBody[]): void {

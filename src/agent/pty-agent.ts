@@ -3,11 +3,15 @@ import { CibError } from "../errors.ts";
 import type { Agent, AgentEvents, AgentSpec, Claim, Exit, Position, Setting } from "./agent.ts";
 import type { Launch } from "./command.ts";
 import type { Json } from "./json.ts";
+import { Porter } from "./porter.ts";
 import { endTree, sessionMarker } from "./process-tree.ts";
 import { type Pty, spawnPty } from "./pty.ts";
+import { Questions } from "./questions.ts";
 import { Senses, type SensesOptions } from "./senses.ts";
 import type { State } from "./state.ts";
+import { type Bench, switchTo } from "./switches.ts";
 import type { Heard } from "./tap-stream.ts";
+import { Turnstile } from "./turnstile.ts";
 import { type Desk, emptyBox, Submission, typeText } from "./typist.ts";
 
 /** Ready in 0.6 s (native) or 1 s (JavaScript) on a desktop; a Raspberry Pi 2 with a cold SD card takes up to a minute. */
@@ -21,6 +25,9 @@ const KEEP_DEADLINE_MS = 5_000;
 const COMMAND_OVER_MS = 2_000;
 /** A command that works this long without a turn is not waited for. */
 const COMMAND_WORKS_MS = 60_000;
+
+/** A person's draft may be longer than what we typed last. */
+const DRAFT = "\n".repeat(20);
 
 /** Everything the engine has prepared for one start. */
 export interface AgentStart extends SensesOptions {
@@ -38,9 +45,12 @@ export class PtyAgent implements Agent {
   readonly #now: () => number;
   readonly #fault: (fault: unknown) => void;
   readonly #senses: Senses;
+  readonly #questions: Questions;
+  readonly #porter: Porter;
   readonly #pty: Pty;
   readonly #ended: Promise<void>;
   #end: () => void = () => undefined;
+  readonly #typing = new Turnstile();
   #lastText = "";
   #draft = false;
   #stopping = false;
@@ -57,7 +67,25 @@ export class PtyAgent implements Agent {
     this.#ended = new Promise((done) => {
       this.#end = done;
     });
-    this.#senses = new Senses(start);
+    const events: AgentEvents = {
+      ...start.events,
+      frame: (body) => {
+        start.events.frame(body);
+        if (body.type === "ask.question" || body.type === "ask.answer") this.#questions.sweep();
+      },
+    };
+    this.#senses = new Senses({ ...start, events });
+    const { now, state } = start;
+    this.#questions = new Questions({ asks: state.asks, feed: (source) => this.#senses.feed(source), now });
+    this.#porter = new Porter({
+      spec,
+      row: state.row,
+      judge: (call) => start.events.judge(call),
+      questions: this.#questions,
+      senses: this.#senses,
+      now,
+      fault: start.fault,
+    });
     this.#pty = spawnPty(
       {
         ...start.launch,
@@ -85,9 +113,8 @@ export class PtyAgent implements Agent {
   }
 
   /** One hook call, from the inbox. */
-  hook(event: string, body: Json, _gone: AbortSignal): object | Promise<object> {
-    this.#senses.hook(event, body);
-    return {};
+  hook(event: string, body: Json, gone: AbortSignal): object | Promise<object> {
+    return this.#porter.take(event, body, gone);
   }
 
   /** What the tap overheard. */
@@ -95,7 +122,11 @@ export class PtyAgent implements Agent {
     this.#senses.heard(heard, agent);
   }
 
-  async submit(prompt: string, signal: AbortSignal, taken: () => void = () => undefined): Promise<void> {
+  submit(prompt: string, signal: AbortSignal, taken: () => void = () => undefined): Promise<void> {
+    return this.#typing.pass(() => this.#submit(prompt, signal, taken));
+  }
+
+  async #submit(prompt: string, signal: AbortSignal, taken: () => void): Promise<void> {
     this.#alive();
     if (this.#draft) await emptyBox(this.#desk(), this.#lastText);
     this.#draft = false;
@@ -113,6 +144,10 @@ export class PtyAgent implements Agent {
       const over = submission.taken && this.#exit?.code === 0 && !this.#stopping;
       // A command that ended Claude has done what it should; another text may be lost with it.
       if (!submission.kept && !over) this.#alive();
+    } catch (failure) {
+      // What is not sent stands in the box again.
+      if (submission.refused !== undefined) this.#draft = true;
+      throw failure;
     } finally {
       this.#senses.submission = undefined;
     }
@@ -160,12 +195,12 @@ export class PtyAgent implements Agent {
     return this.#senses.until(() => this.#atRest(), INTERRUPT_DEADLINE_MS, signal);
   }
 
-  claim(_group: string): Claim | undefined {
-    return undefined;
+  claim(group: string): Claim | undefined {
+    return this.#questions.claim(group);
   }
 
-  async switch(what: Setting, _value: string, _signal: AbortSignal): Promise<string> {
-    throw new CibError("not_implemented", `${what}: cannot be switched yet`);
+  switch(what: Setting, value: string, signal: AbortSignal): Promise<string> {
+    return this.#typing.pass(() => switchTo(this.#bench(), what, value, signal));
   }
 
   async stop(signal: "term" | "kill"): Promise<void> {
@@ -189,6 +224,7 @@ export class PtyAgent implements Agent {
       ...(words === undefined ? {} : { words }),
     };
     this.#senses.end();
+    this.#questions.end();
     try {
       this.#events.ending(this.#exit);
       this.#senses.feed({ src: "exit", at: this.#now() });
@@ -229,6 +265,26 @@ export class PtyAgent implements Agent {
       get engaged() {
         return state.claude !== "idle" || state.turn !== undefined;
       },
+    };
+  }
+
+  #bench(): Bench {
+    const gone = (): boolean => this.#exit !== undefined || this.#stopping;
+    return {
+      spec: this.#spec,
+      state: this.#state,
+      get gone() {
+        return gone();
+      },
+      type: (keys) => this.#pty.write(keys),
+      emptyBox: async (anyway) => {
+        if (anyway || this.#draft) await emptyBox(this.#desk(), DRAFT);
+        this.#draft = false;
+      },
+      look: () => this.#senses.screen.look(this.#pty.cols, this.#pty.rows),
+      feed: (source) => this.#senses.feed(source),
+      now: this.#now,
+      until: (condition, ms, aborted) => this.#senses.until(condition, ms, aborted),
     };
   }
 

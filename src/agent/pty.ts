@@ -22,6 +22,8 @@ export interface PtySpec {
 
 export interface Pty {
   readonly pid: number;
+  readonly cols: number;
+  readonly rows: number;
   write(bytes: Uint8Array | string): void;
   resize(cols: number, rows: number): void;
 }
@@ -51,6 +53,12 @@ export function spawnPty(
   });
   return {
     pid: pty.pid,
+    get cols() {
+      return pty.cols;
+    },
+    get rows() {
+      return pty.rows;
+    },
     write(bytes) {
       if (alive) pty.write(typeof bytes === "string" ? bytes : (Buffer.from(bytes) as unknown as string));
     },

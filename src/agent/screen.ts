@@ -1,5 +1,7 @@
 /** Screen: what an agent remembers of its terminal's output: when the last came, how often, and the last words. */
 
+import { Grid } from "./grid.ts";
+
 /** Enough of the screen to say why Claude would not start. */
 const WORDS_BYTES = 8 * 1024;
 const WORDS_CHARS = 500;
@@ -12,11 +14,13 @@ export class Screen {
   #full = false;
   #writes = 0;
   #lastWrite = 0;
+  readonly #grids = new Set<Grid>();
 
   /** Output that came at this time (ms since 1970). */
   push(bytes: Uint8Array, now: number): void {
     this.#writes++;
     this.#lastWrite = now;
+    for (const grid of this.#grids) grid.push(bytes);
     const kept = bytes.length > WORDS_BYTES ? bytes.subarray(-WORDS_BYTES) : bytes;
     const room = WORDS_BYTES - this.#next;
     this.#ring.set(kept.length > room ? kept.subarray(0, room) : kept, this.#next);
@@ -33,6 +37,13 @@ export class Screen {
   /** When it last did, ms since 1970; 0 before the first time. */
   get lastWrite(): number {
     return this.#lastWrite;
+  }
+
+  /** What is drawn from now on, cell by cell, until it is disposed of; a terminal of this size. */
+  look(cols: number, rows: number): Disposable & { lines(): readonly string[] } {
+    const grid = new Grid(cols, rows);
+    this.#grids.add(grid);
+    return { lines: () => grid.lines(), [Symbol.dispose]: () => this.#grids.delete(grid) };
   }
 
   /** The end of what stands there, as plain words. */

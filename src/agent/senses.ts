@@ -85,6 +85,11 @@ export class Senses {
     this.#submission = submission;
   }
 
+  /** Whether this prompt, which Claude is about to send, is the one that is being typed. */
+  isSubmission(prompt: string): boolean {
+    return this.#submission?.is(prompt) ?? false;
+  }
+
   /** A person typed into the terminal. */
   touched(): void {
     if (this.#submission !== undefined) this.#submission.touched = true;
@@ -114,14 +119,16 @@ export class Senses {
     this.#waits.wake();
   }
 
-  /** One hook call, from the inbox. */
-  hook(event: string, body: Json): void {
+  /** One hook call, from the inbox. `held`: its answer waits for a person. `blocked`: why the prompt is not sent. */
+  hook(event: string, body: Json, how: { readonly held?: number; readonly blocked?: string } = {}): void {
     if (this.#ended) return;
+    const { held, blocked } = how;
     const agent = text(body["agent_id"]);
     if (event === "SubagentStart" && agent !== undefined) this.#transcript.agent(agent);
-    if (event === "UserPromptSubmit" && agent === undefined) this.#submission?.said(text(body["prompt"]) ?? "", false);
+    if (event === "UserPromptSubmit" && agent === undefined) this.#prompt(text(body["prompt"]) ?? "", blocked);
     if (event === "PreCompact") this.#submission?.effect();
-    this.feed({ src: "hook", at: this.#options.now(), event, body });
+    const more = { ...(held !== undefined && { held }), ...(blocked !== undefined && { blocked: true as const }) };
+    this.feed({ src: "hook", at: this.#options.now(), event, body, ...more });
     if (event === "SessionEnd" || event === "SubagentStop" || event === "Stop") this.#look();
   }
 
@@ -129,6 +136,11 @@ export class Senses {
   heard(heard: Heard, agent: string | undefined): void {
     if (!this.#ended)
       this.feed({ src: "tap", at: this.#options.now(), heard, ...(agent === undefined ? {} : { agent }) });
+  }
+
+  #prompt(said: string, blocked: string | undefined): void {
+    if (blocked === undefined) this.#submission?.said(said, false);
+    else if (this.isSubmission(said)) this.#submission?.refuse(blocked);
   }
 
   /** Terminal bytes. */

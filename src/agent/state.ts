@@ -4,6 +4,7 @@ import type { Seen } from "./agent.ts";
 import { type Asks, newAsks } from "./asks.ts";
 import type { Source } from "./source.ts";
 import type { ClaudeState } from "./status.ts";
+import { newTalk, type Talk } from "./stream-talk.ts";
 import type { Tasks } from "./tasks.ts";
 import { newTexts, type Texts } from "./texts.ts";
 import type { VersionRow } from "./versions.ts";
@@ -18,6 +19,8 @@ export interface Tool {
   readonly agent: string | undefined;
   readonly since: number;
   started: boolean;
+  /** Only a judgement keeps it from being started. */
+  due?: boolean;
   done: boolean;
   /** What waits for the start, and until when. */
   held: Emission[];
@@ -62,7 +65,13 @@ export interface State {
   compacting: boolean;
   readonly tools: Map<string, Tool>;
   readonly asks: Asks;
+  /** How many asks there were that no call's id could name. */
+  asked: number;
+  /** Calls that are being judged, and until when their start waits for that (ms since 1970). */
+  readonly judging: Map<string, number>;
   readonly tasks: Tasks;
+  /** What only the stream engine needs. */
+  readonly talk: Talk;
   shownTasks: string;
   /** When a question was last settled: a state from before it is stale. */
   settledAt: number;
@@ -103,7 +112,10 @@ export function newState(row: VersionRow, thinking: boolean): State {
     compacting: false,
     tools: new Map(),
     asks: newAsks(),
+    asked: 0,
+    judging: new Map(),
     tasks: new Map(),
+    talk: newTalk(),
     shownTasks: "[]",
     settledAt: 0,
     usage: new Map(),

@@ -38,8 +38,8 @@ export interface Bench {
   /** Claude has ended. */
   readonly gone: boolean;
   type(keys: string): void;
-  /** Empties the input box of whatever a person has left in it. */
-  emptyBox(): Promise<void>;
+  /** Empties the input box: of what a person may have left in it, or `anyway`. */
+  emptyBox(anyway: boolean): Promise<void>;
   look(): Look;
   feed(source: Source): void;
   now(): number;
@@ -90,20 +90,143 @@ async function switchByCommand(
   const { state } = bench;
   const command = `/${what} ${value}`;
   await typeAlone(bench, look, command, signal);
-  let entered = bench.now();
   bench.type(ENTER);
+  let entered = bench.now();
+  let answered = false;
   const end = entered + ANSWER_MS;
-  while (state.said === undefined && bench.now() < end) {
-    // A dialog may ask back, and an Enter may be lost: pressed where the screen shows what it is for, and not too often.
-    const due = bench.now() - entered >= ENTER_AGAIN_MS;
-    const asks = asksBack(look.lines());
-    if ((asks && (due || !isAnswered)) || (due && holds(look, command))) {
-      entered = bench.now();
-      bench.type(ENTER);
-    }
-    var isAnswered: boolean = asks;
-    alive(bench, signal);
+  while (state.said === undefined && bench.now() < end && !bench.gone && !signal.aborted) {
     await bench.until(() => state.said !== undefined || bench.gone, LOOK_MS, signal);
+    const lines = look.lines();
+    const due = bench.now() - entered >= ENTER_AGAIN_MS;
+    // A dialog may ask back, and an Enter may be lost: pressed where the screen shows what it is for, and not too often.
+    const asks = asksBack(lines);
+    if (state.said !== undefined || !((asks && (due || !answered)) || (due && boxOf(lines) === squeezed(command))))
+      continue;
+    answered = asks;
+    entered = bench.now();
+    bench.type(ENTER);
   }
-  return "";
+  const { said } = state;
+  if (said === undefined) await giveUp(bench, look, command, signal);
+  alive(bench, signal);
+  await bench.until(() => atRest(state) || bench.gone, SHOWN_MS, signal);
+  const words = said?.words ?? "nothing";
+  if (said !== undefined && setBy(said.command, words) !== undefined) return value;
+  if (/^Kept /.test(words)) throw new CibError("claude_failed", `${what}: turned down in the terminal: ${words}`);
+  if (/overrides/.test(words)) throw new CibError("conflict", `${what}: ${words}`);
+  throw new CibError("bad_request", `${what}: claude does not take "${value}": ${words}`);
+}
+
+/** Types into an empty box, and makes sure that nothing else stands there: a person's draft must not go with it. */
+async function typeAlone(bench: Bench, look: Look, text: string, signal: AbortSignal): Promise<void> {
+  for (const last of [false, true]) {
+    await bench.emptyBox(last);
+    alive(bench, signal);
+    bench.type(pastes(text, false));
+    if (await shows(bench, look, (lines) => boxOf(lines) === squeezed(text), signal)) return;
+  }
+  await bench.emptyBox(true);
+  alive(bench, signal);
+  throw new CibError("claude_failed", `claude does not show "${text}" in its input box; its screen: ${end(look)}`);
+}
+
+/** Leaves no dialog behind, and says what stood there. */
+async function giveUp(bench: Bench, look: Look, command: string, signal: AbortSignal): Promise<never> {
+  const shown = end(look);
+  if (!bench.gone) {
+    if (bench.state.claude === "waiting") bench.type(ESC);
+    else if (boxOf(look.lines()) === squeezed(command)) await bench.emptyBox(true);
+  }
+  alive(bench, signal);
+  throw new CibError("claude_failed", `claude did not answer ${command}; its screen: ${shown}`);
+}
+
+async function switchMode(bench: Bench, look: Look, _: Setting, wanted: string, signal: AbortSignal): Promise<string> {
+  const shown = (): string | undefined => modeOf(look.lines());
+  await shows(bench, look, () => shown() !== undefined, signal);
+  const seen: string[] = [];
+  for (let mode = shown(); seen.length < MAX_MODES; mode = shown()) {
+    if (mode === undefined) break;
+    if (mode === wanted) {
+      bench.feed({ src: "mode", at: bench.now(), mode });
+      return mode;
+    }
+    if (seen.includes(mode)) break;
+    seen.push(mode);
+    bench.type(SHIFT_TAB);
+    await shows(bench, look, () => ![mode, undefined].includes(shown()), signal);
+    alive(bench, signal);
+  }
+  const now = shown();
+  if (now !== undefined) bench.feed({ src: "mode", at: bench.now(), mode: now });
+  if (seen.length === 0)
+    throw new CibError("claude_failed", `mode: claude's screen does not show one: ${end(look)}`);
+  if (bench.state.claude === "waiting") bench.type(ESC);
+  throw new CibError("conflict", `mode: this session has ${seen.join(", ")}; not ${wanted}`);
+}
+
+/** What the footer shows of the mode, in the words of three versions. 2.1.330 calls the default "manual". */
+const MODES: readonly (readonly [RegExp, string])[] = [
+  [/bypass permissions on/, "bypassPermissions"],
+  [/accept edits on/, "acceptEdits"],
+  [/plan mode on/, "plan"],
+  [/auto mode on/, "auto"],
+  [/don.t ask on/i, "dontAsk"],
+  [/manual mode on|\? for shortcuts/, "default"],
+];
+
+/** The permission mode in Claude's footer; undefined where there is none to see. */
+export function modeOf(lines: readonly string[]): string | undefined {
+  const footer = lines.slice(lines.findLastIndex(isRule) + 1).join("\n");
+  return MODES.find(([words]) => words.test(footer))?.[1];
+}
+
+/** What stands in Claude's input box, between its two rules, without blanks; undefined where there is no box. */
+export function boxOf(lines: readonly string[]): string | undefined {
+  const below = lines.findLastIndex(isRule);
+  const above = lines.slice(0, Math.max(0, below)).findLastIndex(isRule);
+  if (above < 0) return undefined;
+  return squeezed(lines.slice(above + 1, below).join("").replace(/^\s*[❯>]/, ""));
+}
+
+/** Claude asks whether it shall really switch, and its cursor stands on yes. */
+export function asksBack(lines: readonly string[]): boolean {
+  const text = lines.join("\n");
+  return /Switch model\?|Change effort level\?/.test(text) && /❯\s*1\.\s*Yes/.test(text);
+}
+
+function isRule(line: string): boolean {
+  return /^\s*─{8,}/.test(line);
+}
+
+function squeezed(text: string): string {
+  return text.replace(/\s+/g, "");
+}
+
+/** The last words on the screen, for a person. */
+function end(look: Look): string {
+  return look.lines().join(" ").replace(/[─\s]+/g, " ").trim().slice(-300);
+}
+
+async function shows(
+  bench: Bench,
+  look: Look,
+  what: (lines: readonly string[]) => boolean,
+  signal: AbortSignal,
+): Promise<boolean> {
+  const until = bench.now() + SHOWN_MS;
+  while (!what(look.lines())) {
+    if (bench.now() > until || bench.gone || signal.aborted) return false;
+    await pause(LOOK_MS);
+  }
+  return true;
+}
+
+function atRest({ turn, claude, asks }: State): boolean {
+  return turn === undefined && claude === "idle" && !waitsForPerson(asks);
+}
+
+function alive(bench: Bench, signal: AbortSignal): void {
+  if (bench.gone) throw new CibError("conflict", "session: claude has ended");
+  if (signal.aborted) throw new CibError("claude_failed", "the switch was given up before claude confirmed it");
 }

@@ -1,6 +1,6 @@
 /** Tools: calls of tools from their first sign to their result; each is started once and closed once, whichever source is first. */
 import type { FrameBody } from "../frame/frame.ts";
-import { settleAsk } from "./asks.ts";
+import { settleAsks } from "./asks.ts";
 import { by, showStatus } from "./frames.ts";
 import { type Json, list, text, words } from "./json.ts";
 import type { Emission, State, Tool } from "./state.ts";
@@ -11,6 +11,15 @@ const HOLD_MS = 1_000;
 
 /** A call that only PostToolBatch told of waits this long for the transcript's fuller account. */
 const BATCH_MS = 600;
+
+/** What a call will run is settled; what the transcript said of it before is not what runs. */
+export function judged(state: State, id: string, body: Json, now: number, out: FrameBody[]): void {
+  if (!state.judging.delete(id)) return;
+  const tool = state.tools.get(id);
+  if (tool === undefined || tool.started) return;
+  state.tools.set(id, { ...tool, input: body["tool_input"] ?? {}, until: now + HOLD_MS });
+  if (tool.due) start(state, id, now, out);
+}
 
 /** Remembers the call that a hook or a transcript block names. */
 export function ensureTool(state: State, body: Json, agent: string | undefined, now: number): void {
@@ -32,6 +41,12 @@ export function ensureTool(state: State, body: Json, agent: string | undefined, 
 export function start(state: State, id: string, now: number, out: FrameBody[]): void {
   const tool = state.tools.get(id);
   if (tool === undefined || tool.started) return;
+  const judgedBy = state.judging.get(id) ?? 0;
+  if (judgedBy > now) {
+    tool.due = true;
+    tool.until = judgedBy;
+    return;
+  }
   tool.started = true;
   out.push({ type: "tool.use.start", id, tool: tool.tool, input: tool.input, ...by(tool.agent) });
   const held = tool.held;
@@ -62,7 +77,7 @@ export function result(state: State, id: string | undefined, outcome: Outcome, n
   const tool = id === undefined ? undefined : state.tools.get(id);
   if (id === undefined || tool === undefined || tool.done) return;
   tool.done = true;
-  const settled = settleAsk(state.asks, id, outcome, settledBy(state));
+  const settled = settleAsks(state.asks, id, outcome, settledBy(state));
   if (settled.length > 0) state.settledAt = now;
   const closed: FrameBody = {
     type: "tool.use.result",

@@ -23,7 +23,7 @@ export function onLine(state: State, line: Json, fileAgent: string | undefined, 
 }
 
 /** Claude writes these itself: not words of the model. */
-const NOT_SAID = new Set(["No response requested.", "(no content)"]);
+export const NOT_SAID: ReadonlySet<string> = new Set(["No response requested.", "(no content)"]);
 
 function onAssistant(state: State, line: Json, agent: string | undefined, now: number, out: FrameBody[]): void {
   const message = object(line["message"]);
@@ -84,12 +84,13 @@ function onUser(state: State, line: Json, agent: string | undefined, now: number
 /** Both versions of the words for a tool that a person turned down begin like this. */
 const REJECTED = "The user doesn't want to proceed with this tool use";
 
-function onToolResult(state: State, line: Json, block: Json, now: number, out: FrameBody[]): void {
+/** One result of a tool, as the model reads it; `line` may hold it as a program does. */
+export function onToolResult(state: State, line: Json, block: Json, now: number, out: FrameBody[]): void {
   const id = text(block["tool_use_id"]);
   const said = words(block["content"]);
   if (block["is_error"] === true) {
     const rejected = said.startsWith(REJECTED);
-    const asked = id !== undefined && state.asks.has(id);
+    const asked = [...state.asks.values()].some((ask) => ask.tool === id);
     const cut = said.includes("[Request interrupted by user") || (rejected && (state.escaped || !asked));
     result(state, id, { error: cut ? "interrupted" : unwrapped(said), rejected }, now, out);
   } else result(state, id, { output: line["toolUseResult"] ?? block["content"] ?? null }, now, out);

@@ -1,6 +1,6 @@
 /** Turns: when one begins and ends, by Claude's word or by what its being idle lets us conclude, and what it used. */
 import type { FrameBody } from "../frame/frame.ts";
-import { settleAll, waitsForPerson } from "./asks.ts";
+import { dropAsks } from "./asks.ts";
 import { setStatus, showStatus } from "./frames.ts";
 import { count, type Json } from "./json.ts";
 import type { State } from "./state.ts";
@@ -25,7 +25,8 @@ export function onState(state: State, claude: ClaudeState, since: number, now: n
   const before = state.claude;
   if (claude === "waiting" && since < state.settledAt) return;
   // Without a status file a waiting dialog looks idle in the title.
-  const is = claude === "idle" && !state.row.statusFile && waitsForPerson(state.asks) ? "waiting" : claude;
+  const held = [...state.asks.values()].some((ask) => ask.until === undefined);
+  const is = claude === "idle" && !state.row.statusFile && held ? "waiting" : claude;
   state.claude = is;
   if (is !== "waiting") state.dialogAt = undefined;
   else if (before !== "waiting") {
@@ -33,6 +34,8 @@ export function onState(state: State, claude: ClaudeState, since: number, now: n
     state.commandOwed = state.turn === undefined;
   }
   if (is === "busy" && before === "waiting") for (const open of state.asks.values()) open.passed = true;
+  // Another dialog follows: which of the calls was decided on, their results will tell.
+  if (is === "waiting" && before === "busy") for (const open of state.asks.values()) open.passed = false;
   if (is === "idle" && state.turn !== undefined) end(state, "interrupted", now, MARK_MS, false);
   else if (is === "busy" && state.turn?.ending?.firm === false) delete state.turn.ending;
   if (is !== "idle" || state.turn === undefined) showStatus(state, now, out);
@@ -84,12 +87,13 @@ export function finish(state: State, reason: string, now: number, out: FrameBody
   const turn = state.turn;
   if (turn === undefined) return;
   const why = reason === "interrupted" ? "interrupted" : "no result";
+  state.judging.clear();
   for (const [id, tool] of state.tools) {
     if (!tool.started) start(state, id, now, out);
     const background = tool.agent !== undefined && reason !== "interrupted";
     if (!tool.done && !background) closeTool(state, id, tool, why, now, out);
   }
-  out.push(...settleAll(state.asks, settledBy(state)));
+  out.push(...dropAsks(state.asks, settledBy(state)));
   state.turn = undefined;
   state.announced.clear();
   if (state.usage.size > 0) out.push(usageFrame(state));

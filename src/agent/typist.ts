@@ -42,6 +42,8 @@ export class Submission {
   touched = false;
   /** An end was told since: of a turn, or of the command. */
   over = false;
+  /** Why Claude will not send it. */
+  refused: string | undefined;
   /** What Claude calls it, where its words differ. */
   #words: string | undefined;
   readonly #onTaken: () => void;
@@ -60,6 +62,18 @@ export class Submission {
     if (!same && !alias && !this.#reworded(prompt, kept)) return;
     this.kept ||= kept;
     this.#take();
+  }
+
+  /** Whether this prompt, which Claude is about to send, is this one. */
+  is(prompt: string): boolean {
+    if (!this.entered) return false;
+    return isPrompt(prompt, this.text) || (!this.touched && !prompt.startsWith("<"));
+  }
+
+  /** Claude is told not to send it. */
+  refuse(reason: string): void {
+    this.refused = reason;
+    this.#wake?.();
   }
 
   /** Claude began to work, cleared, or opened a dialog: what a command may do. */
@@ -106,7 +120,7 @@ export class Submission {
 
   /** Waits until taken, at most so long. */
   async wait(ms: number, signal: AbortSignal): Promise<boolean> {
-    if (this.taken) return true;
+    if (this.taken || this.refused !== undefined) return true;
     const timer = new AbortController();
     const woken = new Promise<void>((done) => {
       this.#wake = done;
@@ -117,11 +131,11 @@ export class Submission {
     ]);
     timer.abort();
     this.#wake = undefined;
-    return this.taken;
+    return this.taken || this.refused !== undefined;
   }
 }
 
-/** Types and submits. Rejects with `claude_failed`; the box is emptied then, so that the text cannot join the next one. */
+/** Types and submits. Rejects with `hook_blocked` where a judgement keeps Claude from sending it, else with `claude_failed`; the box is emptied then, so that the text cannot join the next one. */
 export async function typeText(desk: Desk, submission: Submission, signal: AbortSignal): Promise<void> {
   const { text } = submission;
   if (SWITCHES.has(text.trim()))
@@ -137,8 +151,9 @@ export async function typeText(desk: Desk, submission: Submission, signal: Abort
       submission.entered = true;
       desk.type("\r");
     }
-    if (await submission.wait(wait, signal)) return;
-    if (submission.isCommand) return;
+    const heard = await submission.wait(wait, signal);
+    if (submission.refused !== undefined) throw new CibError("hook_blocked", `text: not sent: ${submission.refused}`);
+    if (heard || submission.isCommand) return;
     if (Date.now() - started > SUBMIT_DEADLINE_MS) break;
     wait *= 2;
   }

@@ -3,7 +3,7 @@ import type { Place } from "./child.ts";
 import type { Firing } from "./firing.ts";
 import { Kept } from "./kept.ts";
 import { DEFAULT_TIMEOUT_MS, type RunRule } from "./rules.ts";
-import { type Runner, Spawned } from "./runner.ts";
+import { type Answer, type Runner, Spawned } from "./runner.ts";
 import { mayChange, rewritten, type Subject } from "./subject.ts";
 import { parseVerdict, type Verdict } from "./verdict.ts";
 
@@ -14,6 +14,8 @@ const MAX_REST_MS = 60_000;
 export const MAX_OBSERVED = 256;
 export const MAX_OBSERVED_BYTES = 4 * 1024 * 1024;
 
+const HURRIED = "nobody could wait any longer for its verdict";
+
 /** What a firing made of the subject; undefined: blocked. */
 export interface Outcome {
   readonly firing: Firing;
@@ -23,8 +25,10 @@ export interface Outcome {
 export interface Occasion {
   /** Claude waits for the verdict: the tool has not run, the prompt is not sent. */
   readonly call?: boolean;
-  /** Nobody can wait any more: the rule's `fail` is the verdict. */
-  readonly hurried?: boolean;
+  /** Aborted: nobody can wait any more, the rule's `fail` is the verdict. */
+  readonly hurry?: AbortSignal;
+  /** It can be blocked, but not rewritten: a prompt typed at the terminal. */
+  readonly fixed?: boolean;
   /** What the rule says of it changes nothing, it is told already. */
   readonly told?: boolean;
 }
@@ -55,24 +59,17 @@ export class Armed {
   /** Asks the hook; never rejects. */
   async fire(subject: Subject, occasion: Occasion): Promise<Outcome> {
     const began = this.#now();
-    const hurried = occasion.hurried && "too much waits for hooks";
     const resting = !occasion.call && began < this.#restUntil && "resting after a failure";
-    if (hurried || resting) return this.#failed(subject, occasion, { ms: 0, error: hurried || resting || "" });
+    if (resting) return this.#failed(subject, occasion, { ms: 0, error: resting });
+    if (occasion.hurry?.aborted) return this.#failed(subject, occasion, { ms: 0, error: HURRIED });
     const n = ++this.#n;
     const { session, workdir } = this.#place;
-    const { text, error, stderr } = await this.#runner.ask(
-      subject.type,
-      JSON.stringify({
-        event: subject.type,
-        session,
-        workdir,
-        n,
-        ...(occasion.call && { call: true }),
-        frame: subject,
-      }),
-    );
+    const { call } = occasion;
+    const event = { event: subject.type, session, workdir, n, ...(call && { call }), frame: subject };
+    const asked = this.#runner.ask(subject.type, JSON.stringify(event));
+    const { text, error, stderr } = await unlessHurried(asked, occasion.hurry);
     const ms = Math.round(this.#now() - began);
-    if (error !== undefined) this.#rest(error);
+    if (error !== undefined && error !== HURRIED) this.#rest(error);
     else this.#restMs = 0;
     const silent = this.rule.act === "observe" && text?.trim() === "";
     const verdict = error ?? (silent ? ({ verdict: "pass" } as const) : parseVerdict(text ?? "", n));
@@ -132,6 +129,7 @@ export class Armed {
     if (occasion.told) return `${verdict.verdict}: it only observes, or the box itself said it`;
     if (!mayChange(subject.type)) return `${verdict.verdict}: ${subject.type} can only be annotated`;
     if (verdict.verdict === "block") return { firing: verdict, subject: undefined };
+    if (occasion.fixed) return "rewrite: a prompt typed at the terminal can only be blocked";
     const changed = rewritten(subject, verdict.fields);
     return typeof changed === "string" ? changed : { firing: { verdict: "rewrite" }, subject: changed };
   }
@@ -148,5 +146,20 @@ export class Armed {
     if (!this.rule.kept && !error.startsWith("no verdict within")) return;
     this.#restMs = Math.min(MAX_REST_MS, Math.max(REST_MS, this.#restMs * 2));
     this.#restUntil = this.#now() + this.#restMs;
+  }
+}
+
+/** The hook goes on until its own deadline; its answer is not heard. */
+async function unlessHurried(asked: Promise<Answer>, hurry: AbortSignal | undefined): Promise<Answer> {
+  if (hurry === undefined) return asked;
+  let leave: () => void = () => undefined;
+  const hurried = new Promise<Answer>((done) => {
+    leave = () => done({ error: HURRIED, stderr: "" });
+    hurry.addEventListener("abort", leave, { once: true });
+  });
+  try {
+    return await Promise.race([asked, hurried]);
+  } finally {
+    hurry.removeEventListener("abort", leave);
   }
 }

@@ -6,25 +6,25 @@ export const MAX_HELD_CHARS = 64 * 1024;
 
 type Delta = Body<"text.delta"> | Body<"thinking">;
 
-/** Types that belong to one agent's stream; they do not touch what another agent is saying. */
+/** Types that belong to one agent's stream: they do not touch what another agent is saying. */
 const OF_AGENT: ReadonlySet<string> = new Set(["text.delta", "thinking", "tool.use.start", "tool.use.result"]);
 
 export class Lines {
-  /** What waits for the end of its line: one piece for each agent and type, oldest first. */
-  readonly #held = new Map<string, Delta>();
+  /** What waits for the end of its line, by agent. */
+  readonly #held = new Map<string | undefined, Delta>();
 
   /** Nothing is held. */
   get empty(): boolean {
     return this.#held.size === 0;
   }
 
-  /** Takes a piece of text; gives the lines that are whole by now, after the rest of a message that it ends. */
+  /** Takes a piece of text; gives the lines that are whole by now, after the rest of what its agent said before. */
   take(piece: Delta): FrameBody[] {
-    const key = `${piece.type} ${piece.agent ?? ""}`;
-    const held = this.#held.get(key);
-    this.#held.delete(key);
-    const out: FrameBody[] = held !== undefined && held.message !== piece.message ? [held] : [];
-    const text = (out.length > 0 ? "" : (held?.text ?? "")) + piece.text;
+    const held = this.#held.get(piece.agent);
+    this.#held.delete(piece.agent);
+    const goesOn = held !== undefined && held.type === piece.type && held.message === piece.message;
+    const out: FrameBody[] = held === undefined || goesOn ? [] : [held];
+    const text = (goesOn ? held.text : "") + piece.text;
     let at = text.lastIndexOf("\n") + 1;
     if (at > 0) out.push({ ...piece, text: text.slice(0, at) });
     while (text.length - at > MAX_HELD_CHARS) {
@@ -32,29 +32,23 @@ export class Lines {
       out.push({ ...piece, text: text.slice(at, end) });
       at = end;
     }
-    if (at < text.length) this.#held.set(key, { ...piece, text: text.slice(at) });
+    if (at < text.length) this.#held.set(piece.agent, { ...piece, text: text.slice(at) });
     return out;
   }
 
   /** What must go before this frame: its own agent's text; everything, before a frame that is no agent's. */
   before(frame: FrameBody): FrameBody[] {
     if (!OF_AGENT.has(frame.type)) return this.flush();
-    const agent = (frame as Delta).agent;
-    return this.#release((held) => held.agent === agent);
+    const { agent } = frame as Delta;
+    const held = this.#held.get(agent);
+    this.#held.delete(agent);
+    return held === undefined ? [] : [held];
   }
 
-  /** All of it. */
+  /** All of it, oldest first. */
   flush(): FrameBody[] {
-    return this.#release(() => true);
-  }
-
-  #release(which: (held: Delta) => boolean): FrameBody[] {
-    const out: FrameBody[] = [];
-    for (const [key, held] of this.#held) {
-      if (!which(held)) continue;
-      this.#held.delete(key);
-      out.push(held);
-    }
+    const out = [...this.#held.values()];
+    this.#held.clear();
     return out;
   }
 }

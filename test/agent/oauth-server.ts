@@ -40,7 +40,7 @@ export async function startOAuth(): Promise<OAuthServer> {
   const calls: Call[] = [];
   const tokens: string[] = [];
   /** What each approved code was asked for. */
-  const approved = new Map<string, { challenge: string; state: string }>();
+  const approved = new Map<string, { challenge: string; state: string | undefined }>();
   let refusal: number | undefined;
   const open = new Set<Socket>();
 
@@ -72,7 +72,7 @@ export async function startOAuth(): Promise<OAuthServer> {
     const known = approved.get(code);
     const verifier = createHash("sha256").update(String(asked["code_verifier"])).digest("base64url");
     // RFC 7636 §4.6: the verifier must hash to the challenge that the URL carried.
-    if (known === undefined || verifier !== known.challenge || asked["state"] !== known.state)
+    if (known === undefined || verifier !== known.challenge || (known.state ?? asked["state"]) !== asked["state"])
       return send(res, 400, { error: "invalid_grant", error_description: "Invalid 'code' in request." });
     approved.delete(code);
     const token = `sk-ant-oat01-${randomBytes(40).toString("base64url")}`;
@@ -107,13 +107,10 @@ export async function startOAuth(): Promise<OAuthServer> {
     calls,
     tokens,
     approve(asked) {
-      const query = new URL(asked).searchParams;
-      const [challenge, state] = [query.get("code_challenge"), query.get("state")];
-      if (challenge === null || state === null || query.get("code_challenge_method") !== "S256")
-        throw new Error(`no authorisation URL: ${asked}`);
+      const { challenge, state } = authorisation(asked);
       const code = randomBytes(24).toString("base64url");
       approved.set(code, { challenge, state });
-      return `${code}#${state}`;
+      return `${code}#${state ?? randomBytes(32).toString("base64url")}`;
     },
     refuse(status) {
       refusal = status;
@@ -147,6 +144,20 @@ const PROFILE = {
     has_extra_usage_enabled: false,
   },
 };
+
+/** 2.1.330 prints a short form: its scopes in a few letters and the challenge, without the state. */
+const SHORT = /^\?[\w-]+?([\w-]{43})$/;
+
+function authorisation(asked: string): { challenge: string; state: string | undefined } {
+  const url = new URL(asked);
+  if (!HOSTS.includes(url.host) || !url.pathname.endsWith("/oauth/authorize")) throw new Error(`not ours: ${asked}`);
+  const short = SHORT.exec(url.search)?.[1];
+  if (short !== undefined) return { challenge: short, state: undefined };
+  const [challenge, state] = [url.searchParams.get("code_challenge"), url.searchParams.get("state")];
+  if (challenge === null || state === null || url.searchParams.get("code_challenge_method") !== "S256")
+    throw new Error(`no authorisation URL: ${asked}`);
+  return { challenge, state };
+}
 
 function send(res: ServerResponse, status: number, body: object): void {
   res.writeHead(status, { "content-type": "application/json" }).end(JSON.stringify(body));

@@ -1,5 +1,14 @@
 /** A scripted engine: answers every prompt with the same words in the same frames, at once, and says what a test tells it to say. */
-import type { Agent, AgentEvents, AgentSpec, Claim, Engine, Position, Setting } from "../../src/agent/agent.ts";
+import type {
+  Agent,
+  AgentEvents,
+  AgentSpec,
+  Claim,
+  Engine,
+  Position,
+  Setting,
+  Settlement,
+} from "../../src/agent/agent.ts";
 import type { FrameBody, SessionId } from "../../src/frame/frame.ts";
 
 export class ScriptEngine implements Engine, AsyncDisposable {
@@ -22,6 +31,11 @@ export class ScriptEngine implements Engine, AsyncDisposable {
     return prompts.includes(text, at.offset);
   }
 
+  /** What Claude was handed for its questions, in order. */
+  settled(session: SessionId): readonly [string, Settlement][] {
+    return this.#agents.get(session)?.settled ?? [];
+  }
+
   /** Frames as if Claude had made them. */
   say(session: SessionId, ...bodies: FrameBody[]): void {
     const agent = this.#agents.get(session);
@@ -39,6 +53,9 @@ class ScriptAgent implements Agent {
   readonly ready = Promise.resolve();
   readonly #events: AgentEvents;
   readonly #prompts: string[];
+  /** Questions that wait on this agent, by group, and what it was told of them. */
+  readonly #held = new Set<string>();
+  readonly settled: [string, Settlement][] = [];
   #over = false;
 
   constructor(prompts: string[], events: AgentEvents) {
@@ -48,7 +65,9 @@ class ScriptAgent implements Agent {
 
   /** A frame, unless Claude has ended. */
   tell(body: FrameBody): void {
-    if (!this.#over) this.#events.frame(body);
+    if (this.#over) return;
+    if (body.type === "ask.question") this.#held.add(body.id.split("/")[0] ?? "");
+    this.#events.frame(body);
   }
 
   get at(): Position {
@@ -75,8 +94,15 @@ class ScriptAgent implements Agent {
     return true;
   }
 
-  claim(): Claim | undefined {
-    return undefined;
+  claim(group: string): Claim | undefined {
+    if (!this.#held.delete(group)) return undefined;
+    return {
+      release: (decision) => {
+        this.settled.push([group, decision]);
+        this.tell({ type: "status", state: "working", elapsed_ms: 1 });
+        return true;
+      },
+    };
   }
 
   async switch(_what: Setting, value: string): Promise<string> {

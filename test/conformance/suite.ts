@@ -9,6 +9,19 @@ const text = (value: string) => ({ type: "text.delta", text: value }) as const s
 /** 2 MiB of frames: twice what the smallest log keeps. */
 const PAST_RETENTION = Array.from({ length: 2048 }, () => text("x".repeat(1024)));
 
+const PERMISSION = {
+  type: "ask.question",
+  id: "t1/0",
+  of: 1,
+  kind: "permission",
+  prompt: "Allow Bash?",
+  options: [{ label: "Allow" }, { label: "Deny" }],
+  multiSelect: false,
+  tool: "Bash",
+  input: { command: "rm -rf build" },
+  summary: "rm -rf build",
+} as const satisfies FrameBody;
+
 async function create(caller: Caller, fields: object = {}): Promise<SessionId> {
   return (await caller.run({ cmd: "sessions.create", ...fields }))["session"] as SessionId;
 }
@@ -276,6 +289,73 @@ export function conformance(way: Way): void {
         (await until(stalled, says("end"))).map((frame) => frame.seq),
         seen.map((frame) => frame.seq),
       );
+    });
+
+    within("a question is answered once, by whoever is first, and everyone learns by whom", async (world, caller) => {
+      const session = await create(caller);
+      const made = await caller.run({ cmd: "tokens.create", label: "phone", scopes: ["sessions:answer"] });
+      const phone = await way.connect(world, String(made["token"]));
+      const stream = await caller.follow({ session, types: ["ask.question", "ask.answer"] });
+      world.say(session, PERMISSION, { type: "status", state: "waiting_for_input", elapsed_ms: 1 });
+      await until(stream, (frame) => frame.type === "ask.question");
+      const asks = (await caller.run({ cmd: "asks.list", session }))["asks"] as { id: string; summary: string }[];
+      assert.deepEqual(
+        asks.map(({ id, summary }) => [id, summary]),
+        [["t1/0", "rm -rf build"]],
+      );
+      const command = { cmd: "answer", session, ask: "t1/0", decision: "allow", id: "a1" };
+      assert.deepEqual(await phone.run(command), {
+        id: "a1",
+        ask: "t1/0",
+        state: "settled",
+        answer: "allow",
+        by: made["id"],
+      });
+      assert.equal((await phone.run(command))["duplicate"], true);
+      await assert.rejects(caller.run({ ...command, decision: "deny", id: "a2" }), refusedWith("ask_settled"));
+      await assert.rejects(phone.run({ ...command, decision: "deny" }), refusedWith("id_conflict"));
+      const [answer] = (await until(stream, (frame) => frame.type === "ask.answer")) as { by?: string }[];
+      assert.equal(answer?.by, made["id"]);
+      assert.deepEqual(world.settled(session), [["t1", { behavior: "allow" }]]);
+      phone.close();
+    });
+
+    within("a token that may only read answers nothing", async (world, caller) => {
+      const session = await create(caller);
+      const made = await caller.run({ cmd: "tokens.create", label: "reader", scopes: ["sessions:read"] });
+      const reader = await way.connect(world, String(made["token"]));
+      world.say(session, PERMISSION);
+      await assert.rejects(
+        reader.run({ cmd: "answer", session, ask: "t1/0", decision: "allow" }),
+        refusedWith("forbidden"),
+      );
+      assert.deepEqual(world.settled(session), []);
+      reader.close();
+    });
+
+    within("a question that a restart interrupted is lost, and says so to a late answer", async (world, caller) => {
+      const session = await create(caller);
+      world.say(session, PERMISSION);
+      const stream = await caller.follow({ session, from: 1 });
+      await until(stream, (frame) => frame.type === "ask.question");
+      await world.stop();
+      await world.start();
+      const back = await way.connect(world, world.master);
+      const frames = await until(await back.follow({ session, from: 1 }), (frame) => frame.type === "ask.answer");
+      assert.equal((frames.at(-1) as { by?: string }).by, "lost");
+      await assert.rejects(
+        back.run({ cmd: "answer", session, ask: "t1/0", decision: "allow" }),
+        refusedWith("ask_settled"),
+      );
+      back.close();
+    });
+
+    within("model, effort and mode are switched and confirmed", async (_, caller) => {
+      const session = await create(caller);
+      assert.deepEqual(await caller.run({ cmd: "model", session, model: "opus" }), { model: "opus" });
+      assert.deepEqual(await caller.run({ cmd: "effort", session, effort: "low" }), { effort: "low" });
+      assert.deepEqual(await caller.run({ cmd: "mode", session, mode: "plan" }), { mode: "plan" });
+      await assert.rejects(caller.run({ cmd: "mode", session, mode: "yolo" }), refusedWith("bad_request"));
     });
 
     within("send waits for the end of the turn and returns what was said", async (_, caller) => {

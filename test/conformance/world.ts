@@ -4,6 +4,7 @@ import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, write
 import { type AddressInfo, createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
+import type { Settlement } from "../../src/agent/agent.ts";
 import { readConfig } from "../../src/config.ts";
 import { type Daemon, startDaemon } from "../../src/daemon.ts";
 import type { FrameBody, SessionId } from "../../src/frame/frame.ts";
@@ -19,6 +20,8 @@ export interface World extends AsyncDisposable {
   prompts(session: SessionId): readonly string[];
   /** Frames as if Claude had made them. */
   say(session: SessionId, ...bodies: FrameBody[]): void;
+  /** What Claude was handed for its questions, in order. */
+  settled(session: SessionId): readonly (readonly [string, Settlement])[];
   stop(): Promise<void>;
   start(): Promise<void>;
   /** Stops as a power loss would: the last `frames` of the session's log were never on the disk. Then starts. */
@@ -67,6 +70,10 @@ class DaemonWorld implements World {
 
   say(session: SessionId, ...bodies: FrameBody[]): void {
     this.#engine.say(session, ...bodies);
+  }
+
+  settled(session: SessionId): readonly (readonly [string, Settlement])[] {
+    return this.#engine.settled(session);
   }
 
   async start(): Promise<void> {

@@ -1,0 +1,77 @@
+/**
+ * Verdicts: what was judged of calls that have not returned. Claude asks for a gated tool in any case, since its own
+ * rules outrank a hook's "allow": a call that was judged to be outside the gate is let through here, on the very
+ * connection that asks.
+ */
+import { createHash } from "node:crypto";
+import { at, type Json, text } from "./json.ts";
+
+/** Calls under way at a time, subagents included; a flood forgets the oldest, which is then asked about. */
+const MAX_VERDICTS = 1024;
+
+/** Claude's own safety questions about files that steer it, or a shell, stay a person's: their names begin with a dot. */
+const STEERING = /(^|\/)\./;
+
+export class Verdicts {
+  readonly #gated: readonly RegExp[];
+  /** By tool use: a digest of what is to run, and whether it may. */
+  readonly #calls = new Map<string, { readonly what: string; readonly allowed: boolean }>();
+
+  /** `gated`: tools that Claude's rules ask for because we told it so, perhaps with `*`. */
+  constructor(gated: readonly string[] | undefined) {
+    this.#gated = (gated ?? []).map(pattern);
+  }
+
+  /** A call was judged; `body`: as it will run. */
+  note(body: Json, allowed: boolean): void {
+    const id = text(body["tool_use_id"]);
+    if (id === undefined || !this.#isGated(text(body["tool_name"]) ?? "")) return;
+    this.#calls.delete(id);
+    this.#calls.set(id, { what: digest(body), allowed });
+    const [oldest] = this.#calls.keys();
+    if (this.#calls.size > MAX_VERDICTS && oldest !== undefined) this.#calls.delete(oldest);
+  }
+
+  /** The call has returned. */
+  over(body: Json): void {
+    const id = text(body["tool_use_id"]);
+    if (id !== undefined) this.#calls.delete(id);
+  }
+
+  /** No call is under way. */
+  clear(): void {
+    this.#calls.clear();
+  }
+
+  /** Whether this request is for what was judged to need nobody: every open call of the same words was. */
+  allows(request: Json): boolean {
+    const name = text(request["tool_name"]) ?? "";
+    if (this.#calls.size === 0 || !this.#isGated(name)) return false;
+    if (name !== "Read" && STEERING.test(fileOf(request))) return false;
+    const what = digest(request);
+    const same = [...this.#calls.values()].filter((call) => call.what === what);
+    return same.length > 0 && same.every((call) => call.allowed);
+  }
+
+  #isGated(tool: string): boolean {
+    return this.#gated.some((name) => name.test(tool));
+  }
+}
+
+/** Below the working folder, where it is there. */
+function fileOf(request: Json): string {
+  const input = request["tool_input"];
+  const file = text(at(input, "file_path")) ?? text(at(input, "notebook_path")) ?? "";
+  const folder = `${text(request["cwd"]) ?? ""}/`;
+  return file.startsWith(folder) ? file.slice(folder.length) : file;
+}
+
+function digest(body: Json): string {
+  const words = JSON.stringify([body["agent_id"], body["tool_name"], body["tool_input"]]);
+  return createHash("sha256").update(words).digest("base64");
+}
+
+/** A tool's name, in which `*` stands for anything. */
+export function pattern(name: string): RegExp {
+  return new RegExp(`^${name.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*")}$`, "s");
+}
