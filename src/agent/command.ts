@@ -1,13 +1,11 @@
 /** Command of one session: argv, an environment built from nothing, and the settings that bring Claude's hooks to us. */
 import { join } from "node:path";
 import type { AgentSpec } from "./agent.ts";
-import { HOOK_TIMEOUT_S } from "./porter.ts";
+import { timeoutOf } from "./porter.ts";
 import { guarded } from "./rules.ts";
 import { writePrivate } from "./seed.ts";
 import type { VersionRow } from "./versions.ts";
 
-/** A held question is denied by the session first; Claude's own patience ends this much later. */
-const ASK_SPARE_S = 60;
 
 export interface Launch {
   readonly argv: readonly string[];
@@ -34,8 +32,13 @@ export async function prepare(
   return { argv: [...command, ...flags(spec, settings)], env: environment(spec, box) };
 }
 
+/** The stream engine: messages both ways, permissions asked over the same lines. */
+const STREAM = ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"].concat(
+  ["--include-partial-messages", "--replay-user-messages", "--permission-prompt-tool", "stdio"],
+);
+
 function flags(spec: AgentSpec, settings: string): string[] {
-  const args: string[] = [];
+  const args: string[] = spec.engine === "stream" ? [...STREAM] : [];
   if (spec.start === "new") args.push("--session-id", spec.conversation);
   else if (spec.start === "resume") args.push("--resume", spec.conversation);
   else args.push("--resume", spec.start.fork, "--fork-session", "--session-id", spec.conversation);
@@ -100,15 +103,16 @@ function credential({ credential: c }: AgentSpec): Record<string, string> {
 function settingsOf(spec: AgentSpec, row: VersionRow, hookUrl: (event: string) => string): object {
   const hooks: Record<string, object[]> = {};
   for (const event of row.hooks) {
-    const timeout = event === "PermissionRequest" ? spec.askTimeoutS + ASK_SPARE_S : HOOK_TIMEOUT_S;
+    const timeout = timeoutOf(event, spec);
     hooks[event] = [{ hooks: [{ type: "http", url: hookUrl(event), timeout }] }];
   }
   // SessionStart is skipped for http hooks: it leaves a file instead, with nothing needed but a shell.
   const file = `${quoted(join(spec.runDir, "start."))}$$`;
   const command = `umask 077; cat > ${file}.new && mv ${file}.new ${file}.json`;
-  hooks["SessionStart"] = [{ hooks: [{ type: "command", command, timeout: HOOK_TIMEOUT_S }] }];
+  hooks["SessionStart"] = [{ hooks: [{ type: "command", command, timeout: timeoutOf("SessionStart", spec) }] }];
   return {
-    hooks,
+    // The stream engine's hooks come over its own lines.
+    ...(spec.engine === "stream" ? {} : { hooks }),
     skipDangerousModePermissionPrompt: true,
     ...guarded(spec),
     ...(spec.thinking ? { showThinkingSummaries: true } : {}),

@@ -7,12 +7,22 @@ import type { Source } from "./source.ts";
 import { Verdicts } from "./verdicts.ts";
 import type { VersionRow } from "./versions.ts";
 
+/** Seconds that Claude waits for the answer of a hook that nobody judges: it comes at once, so this only bounds a stalled daemon. */
+const HOOK_TIMEOUT_S = 30;
 /**
- * Seconds that Claude waits for the answer of a hook. It comes at once, unless something judges: then this bounds it.
- * After it Claude would go on as if nobody cared, so the judgement has to be there `SPARE_MS` earlier, or it is a no.
+ * Seconds that it waits for a judgement: ten user hooks of 60 s in a row. After it Claude would go on as if nobody
+ * cared, so the judgement has to be there `SPARE_MS` earlier, or it is a no.
  */
-export const HOOK_TIMEOUT_S = 30;
+const JUDGE_TIMEOUT_S = 600;
 const SPARE_MS = 2_000;
+/** A held question is denied by the session first; Claude's own patience ends this much later. */
+const ASK_SPARE_S = 60;
+
+/** How long Claude waits for the answer to this event, in seconds. */
+export function timeoutOf(event: string, { askTimeoutS }: Pick<AgentSpec, "askTimeoutS">): number {
+  if (event === "PermissionRequest") return askTimeoutS + ASK_SPARE_S;
+  return callOf(event, {}, false) === undefined ? HOOK_TIMEOUT_S : JUDGE_TIMEOUT_S;
+}
 
 /** Claude's own "allow" would answer the question that these ask, where it does not ask all the same. */
 const ASKING: ReadonlySet<string> = new Set(["AskUserQuestion", "ExitPlanMode", "EnterPlanMode"]);
@@ -63,7 +73,7 @@ export class Porter {
     const judged = this.#judge(call);
     if (!(judged instanceof Promise)) return this.#answer(event, body, judged);
     if (call.on === "tool")
-      senses.feed({ src: "judging", at: this.#o.now(), id: call.id, until: this.#o.now() + HOOK_TIMEOUT_S * 1000 });
+      senses.feed({ src: "judging", at: this.#o.now(), id: call.id, until: this.#o.now() + JUDGE_TIMEOUT_S * 1000 });
     return this.#inTime(judged, call).then((judgement) => this.#answer(event, body, judgement));
   }
 
@@ -78,8 +88,8 @@ export class Porter {
   async #inTime(judged: Promise<Judgement>, call: Call): Promise<Judgement> {
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<never>((_, fail) => {
-      const why = new Error(`${call.on}: not judged within ${HOOK_TIMEOUT_S} s`);
-      timer = setTimeout(() => fail(why), HOOK_TIMEOUT_S * 1000 - SPARE_MS);
+      const why = new Error(`${call.on}: not judged within ${JUDGE_TIMEOUT_S} s`);
+      timer = setTimeout(() => fail(why), JUDGE_TIMEOUT_S * 1000 - SPARE_MS);
     });
     try {
       return await Promise.race([judged, late]);

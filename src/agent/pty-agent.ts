@@ -282,6 +282,7 @@ export class PtyAgent implements Agent {
         this.#draft = false;
       },
       look: () => this.#senses.screen.look(this.#pty.cols, this.#pty.rows),
+      check: () => this.#senses.check(),
       feed: (source) => this.#senses.feed(source),
       now: this.#now,
       until: (condition, ms, aborted) => this.#senses.until(condition, ms, aborted),

@@ -143,6 +143,11 @@ export class Senses {
     else if (this.isSubmission(said)) this.#submission?.refuse(blocked);
   }
 
+  /** Looks at Claude's files soon. */
+  check(): void {
+    if (!this.#ended) this.#lookSoon();
+  }
+
   /** Terminal bytes. */
   output(bytes: Uint8Array): void {
     // A person may wait for the echo of a key: that goes first.

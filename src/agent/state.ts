@@ -41,6 +41,10 @@ export interface Counts {
 export interface Turn {
   readonly since: number;
   ending?: { readonly reason: string; readonly since: number; readonly until: number; readonly firm: boolean };
+  /** Something of its answer has been told. */
+  spoke?: boolean;
+  /** When we sent Esc, ms since 1970. */
+  escAt?: number;
   /** The last words by Stop's account. */
   owed?: string;
 }

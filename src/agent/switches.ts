@@ -41,6 +41,8 @@ export interface Bench {
   /** Empties the input box: of what a person may have left in it, or `anyway`. */
   emptyBox(anyway: boolean): Promise<void>;
   look(): Look;
+  /** Looks at Claude's files soon: where no event tells of a change, as in a folder that has just come to be. */
+  check(): void;
   feed(source: Source): void;
   now(): number;
   until(condition: () => boolean, ms: number, signal: AbortSignal): Promise<boolean>;
@@ -93,25 +95,25 @@ async function switchByCommand(
   bench.type(ENTER);
   let entered = bench.now();
   let answered = false;
-  const end = entered + ANSWER_MS;
-  while (state.said === undefined && bench.now() < end && !bench.gone && !signal.aborted) {
-    await bench.until(() => state.said !== undefined || bench.gone, LOOK_MS, signal);
+  const until = entered + ANSWER_MS;
+  const said = (): string | undefined => (state.said?.command === command ? state.said.words : undefined);
+  while (said() === undefined && bench.now() < until && !bench.gone && !signal.aborted) {
+    await bench.until(() => said() !== undefined || bench.gone, LOOK_MS, signal);
+    bench.check();
     const lines = look.lines();
     const due = bench.now() - entered >= ENTER_AGAIN_MS;
     // A dialog may ask back, and an Enter may be lost: pressed where the screen shows what it is for, and not too often.
     const asks = asksBack(lines);
-    if (state.said !== undefined || !((asks && (due || !answered)) || (due && boxOf(lines) === squeezed(command))))
+    if (said() !== undefined || !((asks && (due || !answered)) || (due && boxOf(lines) === squeezed(command))))
       continue;
     answered = asks;
     entered = bench.now();
     bench.type(ENTER);
   }
-  const { said } = state;
-  if (said === undefined) await giveUp(bench, look, command, signal);
-  alive(bench, signal);
+  const words = said();
+  if (words === undefined) return giveUp(bench, look, command, signal);
   await bench.until(() => atRest(state) || bench.gone, SHOWN_MS, signal);
-  const words = said?.words ?? "nothing";
-  if (said !== undefined && setBy(said.command, words) !== undefined) return value;
+  if (setBy(command, words) !== undefined) return value;
   if (/^Kept /.test(words)) throw new CibError("claude_failed", `${what}: turned down in the terminal: ${words}`);
   if (/overrides/.test(words)) throw new CibError("conflict", `${what}: ${words}`);
   throw new CibError("bad_request", `${what}: claude does not take "${value}": ${words}`);

@@ -59,10 +59,16 @@ export function displayed(texts: Texts, id: string, index: number, delta: string
   return advance(entry, ahead ? entry.shown.slice(0, entry.heard.length) : entry.shown);
 }
 
-/** The message that the display begins to show is the latest of those that the tap has told of. */
+/**
+ * The message that the display begins to show is the latest of those that the tap has told of. It may show other words
+ * than were said: then it adds nothing to what the tap told. Where the tap lost the beginning there is nothing to compare.
+ */
 function overheard(free: readonly Entry[], delta: string): Entry | undefined {
-  const heard = free.filter((e) => e.tap === "lost" || (e.tap !== "none" && e.heard !== ""));
-  return heard.findLast((e) => begins(e.heard, delta)) ?? heard.at(-1);
+  const lost = (e: Entry): boolean => e.tap === "lost" && e.heard === "" && e.written === "";
+  return (
+    free.findLast((e) => e.tap !== "none" && (begins(e.heard, delta) || lost(e))) ??
+    free.findLast((e) => (e.tap === "open" || e.tap === "whole") && e.heard !== "")
+  );
 }
 
 /** The tap hears a message begin. */

@@ -25,6 +25,7 @@ const LET_GO_MS = 2_000;
 export function translate(state: State, source: Source): FrameBody[] {
   const out: FrameBody[] = [];
   step(state, source, out);
+  if (state.turn !== undefined && out.some(({ type }) => SPEECH.has(type))) state.turn.spoke = true;
   return out;
 }
 
@@ -63,7 +64,7 @@ function step(state: State, source: Source, out: FrameBody[]): void {
   else if (source.src === "claim") claimAsk(state.asks, source.group);
   else if (source.src === "release") onRelease(state, source.group, source.taken, source.at, out);
   else if (source.src === "let-go") onLetGo(state, source.held, source.at, out);
-  else if (source.src === "esc") state.escaped = true;
+  else if (source.src === "esc") onEsc(state, source.at);
   else if (source.src === "command") state.commandTold = false;
   else if (source.src === "command-over") {
     commandDone(state, out);
@@ -76,6 +77,14 @@ function step(state: State, source: Source, out: FrameBody[]): void {
   else source satisfies never;
   // Whatever ended the turn let in what waited for its end.
   if (state.turn === undefined) goOn(state, out);
+}
+
+/** Frames of an answer: after one of them an interrupt leaves its mark in the transcript. */
+const SPEECH: ReadonlySet<string> = new Set(["text.delta", "thinking", "tool.use.start"]);
+
+function onEsc(state: State, now: number): void {
+  state.escaped = true;
+  if (state.turn !== undefined) state.turn.escAt ??= now;
 }
 
 function goOn(state: State, out: FrameBody[]): void {

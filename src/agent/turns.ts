@@ -3,7 +3,7 @@ import type { FrameBody } from "../frame/frame.ts";
 import { dropAsks } from "./asks.ts";
 import { setStatus, showStatus } from "./frames.ts";
 import { count, type Json } from "./json.ts";
-import type { State } from "./state.ts";
+import type { State, Turn } from "./state.ts";
 import type { ClaudeState } from "./status.ts";
 import { renewed } from "./texts.ts";
 import { closeTool, settledBy, start } from "./tools.ts";
@@ -13,6 +13,9 @@ export const SETTLE_MS = 2_000;
 
 /** Idle without Stop is an interrupt; its mark, if any, follows within 190 ms. */
 export const MARK_MS = 700;
+
+/** Before the first word there is mostly no mark: half a line may be written with one, 60 to 180 ms after idle on a desktop. */
+const SILENT_MARK_MS = 250;
 
 /** A question's hook comes within 0.1 s of the dialog that asks it; on a loaded Raspberry Pi it may take ten times that. */
 export const DIALOG_MS = 2_000;
@@ -36,9 +39,15 @@ export function onState(state: State, claude: ClaudeState, since: number, now: n
   if (is === "busy" && before === "waiting") for (const open of state.asks.values()) open.passed = true;
   // Another dialog follows: which of the calls was decided on, their results will tell.
   if (is === "waiting" && before === "busy") for (const open of state.asks.values()) open.passed = false;
-  if (is === "idle" && state.turn !== undefined) end(state, "interrupted", now, MARK_MS, false);
+  if (is === "idle" && state.turn !== undefined) end(state, "interrupted", now, markWait(state.turn, now), false);
   else if (is === "busy" && state.turn?.ending?.firm === false) delete state.turn.ending;
   if (is !== "idle" || state.turn === undefined) showStatus(state, now, out);
+}
+
+/** On a loaded board the mark is late like everything else: the time from our Esc to idle tells how late. */
+function markWait({ spoke, escAt }: Turn, now: number): number {
+  if (spoke || escAt === undefined) return MARK_MS;
+  return Math.min(SETTLE_MS, Math.max(SILENT_MARK_MS, 2 * (now - escAt)));
 }
 
 /** A switch is ours from its first key to Claude's answer; a dialog that it leaves behind is shown like any other. */

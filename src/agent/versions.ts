@@ -35,6 +35,8 @@ export interface VersionRow {
   readonly marksPastes: boolean;
   /** A subagent's calls of the API carry its id in a header. */
   readonly marksAgents: boolean;
+  /** The messages of `claude -p` carry what subagents say. */
+  readonly tellsSubagents: boolean;
 }
 
 const NEW_HOOKS = [...OLD_HOOKS, "PostToolBatch", "MessageDisplay"] as const;
@@ -50,6 +52,7 @@ export const VERSIONS: readonly VersionRow[] = [
     bangAnswers: false,
     marksPastes: false,
     marksAgents: false,
+    tellsSubagents: false,
   },
   {
     version: "2.1.197",
@@ -60,6 +63,7 @@ export const VERSIONS: readonly VersionRow[] = [
     bangAnswers: true,
     marksPastes: false,
     marksAgents: true,
+    tellsSubagents: true,
   },
   {
     version: "2.1.330",
@@ -70,6 +74,7 @@ export const VERSIONS: readonly VersionRow[] = [
     bangAnswers: true,
     marksPastes: true,
     marksAgents: true,
+    tellsSubagents: true,
   },
 ];
 

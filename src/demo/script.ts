@@ -7,6 +7,16 @@ export const DEMO_PROMPT = "Look around in this folder and tell me what you find
 const WORD_MS = 40;
 const words = (text: string) => ({ text: text.split(/(?<=\s)/), everyMs: WORD_MS });
 
+const QUESTION = {
+  question: "Which light shall I switch on?",
+  header: "Light",
+  multiSelect: false,
+  options: [
+    { label: "Green", description: "all is well" },
+    { label: "Red", description: "somebody is needed" },
+  ],
+};
+
 /** Steps of the demo's turn; after each the tool results come back. */
 const STEPS: readonly ((tools: readonly string[]) => Turn)[] = [
   () => ({
@@ -45,8 +55,21 @@ function plan(tools: readonly string[]): Extract<Turn, { blocks: unknown }>["blo
   return [{ tool: "Bash", input: { command: "date", description: "Look at the clock" } }];
 }
 
-/** Whatever else is typed into a demo session. */
+/** Whatever else is typed into a demo session: "Run date" calls a tool, "Ask me" asks, so that both can be answered from afar. */
 function echo(request: ModelRequest): Turn {
+  const begins = rounds(request.messages) === 0;
+  const command = /^run (.{1,200})$/im.exec(promptOf(request))?.[1];
+  if (begins && command !== undefined)
+    return {
+      blocks: [{ tool: "Bash", input: { command, description: "What you said" } }],
+      usage: { input: 20, output: 20 },
+    };
+  if (begins && /^ask me$/im.test(promptOf(request)) && request.tools.includes("AskUserQuestion"))
+    return {
+      blocks: [{ tool: "AskUserQuestion", input: { questions: [QUESTION] } }],
+      usage: { input: 20, output: 20 },
+    };
+  if (!begins) return { blocks: [words("That was it.\n")], usage: { input: 40, output: 10 } };
   const heard = promptOf(request).trim().slice(0, 200);
   return {
     blocks: [

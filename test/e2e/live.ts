@@ -78,10 +78,9 @@ export class Live implements Disposable {
 
   /** One command and its reply, `ok` or not. */
   async run(command: Json): Promise<Json> {
-    const ref = `r${this.#sent++}`;
-    const id = typeof command["id"] === "string" ? command["id"] : undefined;
-    const reply = new Promise<Json>((done) => this.#replies.set(id ?? ref, done));
-    this.#socket.send(JSON.stringify(id === undefined ? { ...command, ref } : command));
+    const id = String(command["id"] ?? `r${this.#sent++}`);
+    const reply = new Promise<Json>((done) => this.#replies.set(id, done));
+    this.#socket.send(JSON.stringify({ ...command, id }));
     return reply;
   }
 
