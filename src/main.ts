@@ -4,6 +4,7 @@ import { fileURLToPath } from "node:url";
 import { attach } from "./cli/attach.ts";
 import { doctor } from "./cli/doctor.ts";
 import { EXIT, Failure, type Io, UsageError } from "./cli/io.ts";
+import { login } from "./cli/login.ts";
 import { serve } from "./cli/serve.ts";
 import { token } from "./cli/token.ts";
 import { VERSION } from "./daemon.ts";
@@ -18,10 +19,11 @@ usage
   cib attach <session> --frames     print its frames as they come; --from <seq> also older ones
   cib token create <label> [--scopes a,b] [--ttl 30d] [--session <id>]
   cib token list | cib token revoke <id>
+  cib login [--status]              log the box's subscription in: shows a page to open, asks for its code
   cib doctor [--json]               what is in order, what is not, and what to do
   cib --version | --help
 
-which box (attach, token)
+which box (attach, token, login)
   --url <url>                       or CIB_URL; http://127.0.0.1:8080
   --token-file <file>               or CIB_TOKEN, CIB_AUTH_TOKEN, CIB_AUTH_TOKEN_FILE; beside cib serve --dev
                                     none is needed. Never an argument: others can read those
@@ -34,6 +36,7 @@ const COMMANDS: Readonly<Record<string, (args: readonly string[], io: Io, stop: 
   serve,
   attach,
   token,
+  login,
   doctor,
 };
 

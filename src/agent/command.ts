@@ -6,7 +6,6 @@ import { guarded } from "./rules.ts";
 import { writePrivate } from "./seed.ts";
 import type { VersionRow } from "./versions.ts";
 
-
 export interface Launch {
   readonly argv: readonly string[];
   readonly env: Readonly<Record<string, string>>;
@@ -33,9 +32,12 @@ export async function prepare(
 }
 
 /** The stream engine: messages both ways, permissions asked over the same lines. */
-const STREAM = ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"].concat(
-  ["--include-partial-messages", "--replay-user-messages", "--permission-prompt-tool", "stdio"],
-);
+const STREAM = ["-p", "--input-format", "stream-json", "--output-format", "stream-json", "--verbose"].concat([
+  "--include-partial-messages",
+  "--replay-user-messages",
+  "--permission-prompt-tool",
+  "stdio",
+]);
 
 function flags(spec: AgentSpec, settings: string): string[] {
   const args: string[] = spec.engine === "stream" ? [...STREAM] : [];
@@ -60,22 +62,8 @@ export function environment(
   box: string,
   own: NodeJS.ProcessEnv = process.env,
 ): Record<string, string> {
-  const env: Record<string, string> = {};
-  for (const name of [...INHERITED, ...PROXIES]) {
-    const value = own[name];
-    if (value !== undefined) env[name] = value;
-  }
   return {
-    PATH: "/usr/local/bin:/usr/bin:/bin",
-    LANG: "C.UTF-8",
-    ...env,
-    TERM: "xterm-256color",
-    COLORTERM: "truecolor",
-    HOME: spec.home,
-    DISABLE_AUTOUPDATER: "1",
-    DISABLE_TELEMETRY: "1",
-    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
-    CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL: "1",
+    ...baseEnvironment(spec.home, spec.configDir, own),
     ...wanted(spec),
     CLAUDE_CONFIG_DIR: spec.configDir,
     // Without it Claude refuses bypass mode as root.
@@ -87,12 +75,72 @@ export function environment(
   };
 }
 
+/** What every Claude Code of the box gets, without any credential. */
+export function baseEnvironment(
+  home: string,
+  configDir: string,
+  own: NodeJS.ProcessEnv = process.env,
+): Record<string, string> {
+  const env: Record<string, string> = {};
+  for (const name of [...INHERITED, ...PROXIES]) {
+    const value = own[name];
+    if (value !== undefined) env[name] = value;
+  }
+  return {
+    PATH: "/usr/local/bin:/usr/bin:/bin",
+    LANG: "C.UTF-8",
+    ...env,
+    TERM: "xterm-256color",
+    COLORTERM: "truecolor",
+    HOME: home,
+    CLAUDE_CONFIG_DIR: configDir,
+    DISABLE_AUTOUPDATER: "1",
+    DISABLE_TELEMETRY: "1",
+    CLAUDE_CODE_DISABLE_NONESSENTIAL_TRAFFIC: "1",
+    CLAUDE_CODE_DISABLE_OFFICIAL_MARKETPLACE_AUTOINSTALL: "1",
+  };
+}
+
+/**
+ * Variables that decide what pays for a session, where its credential is sent or which box it belongs to: a creator
+ * cannot set them beside `auth`. Read from Claude Code 2.1.112, 2.1.197 and 2.1.330.
+ */
+export const RESERVED_VARIABLES: ReadonlySet<string> = new Set([
+  "ANTHROPIC_API_KEY",
+  "ANTHROPIC_AUTH_TOKEN",
+  "ANTHROPIC_BASE_URL",
+  "ANTHROPIC_CONFIG_DIR",
+  "ANTHROPIC_CUSTOM_HEADERS",
+  "ANTHROPIC_FEDERATION_RULE_ID",
+  "ANTHROPIC_IDENTITY_TOKEN",
+  "ANTHROPIC_IDENTITY_TOKEN_FILE",
+  "ANTHROPIC_PROFILE",
+  "ANTHROPIC_UNIX_SOCKET",
+  "CLAUDE_CODE_API_KEY_FILE_DESCRIPTOR",
+  "CLAUDE_CODE_CUSTOM_OAUTH_URL",
+  "CLAUDE_CODE_GATEWAY_TOKEN",
+  "CLAUDE_CODE_GATEWAY_TOKEN_FILE_DESCRIPTOR",
+  "CLAUDE_CODE_HFI_BEARER_TOKEN",
+  "CLAUDE_CODE_HOST_AUTH_ENV_VAR",
+  "CLAUDE_CODE_HOST_CREDS_FILE",
+  "CLAUDE_CODE_OAUTH_REFRESH_TOKEN",
+  "CLAUDE_CODE_OAUTH_SCOPES",
+  "CLAUDE_CODE_OAUTH_TOKEN",
+  "CLAUDE_CODE_OAUTH_TOKEN_FILE_DESCRIPTOR",
+  "CLAUDE_CODE_SESSIONS_OAUTH_TOKEN",
+  "CLAUDE_CODE_SESSION_ACCESS_TOKEN",
+  "CLAUDE_CONFIG_DIR",
+  BOX_VARIABLE,
+  SESSION_VARIABLE,
+]);
+
 /** The dynamic loader obeys these in setpriv too, which still runs as the daemon's user. */
 const LOADER = /^(LD_|GLIBC_|GCONV_|MALLOC_|LOCPATH$|NLSPATH$)/;
 
 function wanted(spec: AgentSpec): Readonly<Record<string, string>> {
-  if (spec.user === undefined) return spec.env;
-  return Object.fromEntries(Object.entries(spec.env).filter(([name]) => !LOADER.test(name)));
+  const kept = (name: string): boolean =>
+    !RESERVED_VARIABLES.has(name) && (spec.user === undefined || !LOADER.test(name));
+  return Object.fromEntries(Object.entries(spec.env).filter(([name]) => kept(name)));
 }
 
 function credential({ credential: c }: AgentSpec): Record<string, string> {

@@ -30,12 +30,25 @@ export function showStatus(state: State, now: number, out: FrameBody[]): void {
     if (![...state.asks.values()].some(({ tool }) => tool !== undefined && state.tools.get(tool)?.started === false))
       setStatus(state, "waiting_for_input", elapsed, out);
   } else if (state.turn !== undefined || claude === "busy") setStatus(state, "working", elapsed, out);
+  else restStatus(state, now, elapsed, out);
+}
+
+/** Nothing is going on: idle, or waiting for a usage limit to reset. */
+export function restStatus(state: State, now: number, elapsed: number, out: FrameBody[]): void {
+  if (state.limit !== undefined && state.limit > now) setStatus(state, "waiting_for_input", elapsed, out, state.limit);
   else setStatus(state, "idle", elapsed, out);
 }
 
-/** Tells this status, if it is another one now. `elapsed`: ms since the turn began. */
-export function setStatus(state: State, status: SessionState, elapsed: number, out: FrameBody[]): void {
+/** Tells this status, if it is another one now. `elapsed`: ms since the turn began; `limit`: when a usage limit resets. */
+export function setStatus(
+  state: State,
+  status: SessionState,
+  elapsed: number,
+  out: FrameBody[],
+  limit?: number,
+): void {
   if (state.status === status || state.catchingUp) return;
   state.status = status;
-  out.push({ type: "status", state: status, elapsed_ms: Math.max(0, elapsed) });
+  const until = limit === undefined ? {} : { limit_resets_at: limit };
+  out.push({ type: "status", state: status, elapsed_ms: Math.max(0, elapsed), ...until });
 }

@@ -6,7 +6,8 @@ const SEQUENCE = /^\x1b(?:\[([0-9;?<>=]*)[ -/]*([@-~])|\][^\x07\x1b]*(?:\x07|\x1
 /** A sequence that is longer than this is none: it is dropped. */
 const MAX_SEQUENCE = 4096;
 /** Two columns: East Asian text and pictures. */
-const WIDE = /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}]/u;
+const WIDE =
+  /[\u1100-\u115f\u2e80-\ua4cf\uac00-\ud7a3\uf900-\ufaff\ufe30-\ufe6f\uff00-\uff60\uffe0-\uffe6\u{1f300}-\u{1faff}]/u;
 /** None: they change the sign before them. */
 const JOINED = /[\p{M}\u200d]/u;
 

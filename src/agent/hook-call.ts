@@ -1,6 +1,7 @@
 /** Hook call: what one call of Claude's own hooks says, as frames. */
 import type { FrameBody } from "../frame/frame.ts";
 import { askFrames } from "./asks.ts";
+import { failed } from "./failures.ts";
 import { meta, say, showStatus } from "./frames.ts";
 import { count, type Json, text } from "./json.ts";
 import type { Source } from "./source.ts";
@@ -123,10 +124,5 @@ function onStop(state: State, body: Json, now: number): void {
 
 function onFailure(state: State, body: Json, now: number, out: FrameBody[]): void {
   const code = text(body["error"]) ?? "unknown";
-  out.push({
-    type: "error",
-    code,
-    message: text(body["last_assistant_message"]) ?? text(body["error_details"]) ?? code,
-  });
-  end(state, `error:${code}`, now, SETTLE_MS, true);
+  failed(state, code, text(body["last_assistant_message"]) ?? text(body["error_details"]) ?? code, now, out);
 }

@@ -22,7 +22,7 @@ export function onHeard(state: State, event: Heard, agent: string | undefined, o
   } else if (event.tell === "tool") {
     if (mayTell(state, agent)) state.announced.add(event.tool);
   } else {
-    const why = event.tell === "end" ? "whole" : "lost";
+    const why = event.tell === "end" ? "whole" : event.tell;
     unhear(said, id, why);
     unhear(state.thoughts, id, why);
   }

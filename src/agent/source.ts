@@ -6,8 +6,7 @@ import type { Heard } from "./tap-stream.ts";
 /** One thing that happened, with the time it was noticed (ms since 1970). */
 export type Source = {
   readonly at: number;
-} & /** `held`: its answer waits for a person. `blocked`: the prompt was judged not to be sent. */
-(
+} /** `held`: its answer waits for a person. `blocked`: the prompt was judged not to be sent. */ & (
   | {
       readonly src: "hook";
       readonly event: string;
@@ -43,6 +42,8 @@ export type Source = {
   | { readonly src: "command" }
   /** We begin or end to switch a setting: what Claude shows meanwhile is no news. */
   | { readonly src: "switching"; readonly on: boolean }
+  /** A usage limit is not waited for any more. */
+  | { readonly src: "limit-over" }
   /** The screen shows this permission mode. */
   | { readonly src: "mode"; readonly mode: string }
   /** A command of ours is over, though Claude told nothing of it. */

@@ -45,6 +45,8 @@ export interface Turn {
   spoke?: boolean;
   /** When we sent Esc, ms since 1970. */
   escAt?: number;
+  /** It has met a usage limit; when that resets, as far as it is known. */
+  limit?: { readonly resetsAt?: number };
   /** The last words by Stop's account. */
   owed?: string;
 }
@@ -95,6 +97,8 @@ export interface State {
   switching: boolean;
   /** The latest of Claude's own commands, as its transcript shows it: "/model opus". */
   command: string;
+  /** When the usage limit resets that is waited for, ms since 1970. */
+  limit: number | undefined;
   /** What it said to a command since we began to switch. */
   said: { readonly command: string; readonly words: string } | undefined;
 }
@@ -132,6 +136,7 @@ export function newState(row: VersionRow, thinking: boolean): State {
     escaped: false,
     switching: false,
     command: "",
+    limit: undefined,
     said: undefined,
   };
 }

@@ -10,7 +10,7 @@ import { StreamControl } from "./stream-control.ts";
 import { hookWishes, StreamDesk } from "./stream-desk.ts";
 import { StreamFeed } from "./stream-feed.ts";
 import { modelProbe } from "./stream-probe.ts";
-import { spawnStream, type StreamProcess } from "./stream-process.ts";
+import { type StreamProcess, spawnStream } from "./stream-process.ts";
 import { StreamSwitch } from "./stream-switch.ts";
 import { Submission } from "./typist.ts";
 

@@ -3,18 +3,22 @@
  * Claude can ask here, so a call at the hook inbox means nothing to this engine.
  */
 import type { AgentEvents, AgentSpec, Call, Claim, Judgement } from "./agent.ts";
-import { at, type Json, object, text } from "./json.ts";
+import { at, type Json, object, text, words as wordsOf } from "./json.ts";
 import { answerOf, callOf, judgedBody } from "./judging.ts";
+import { textsOf } from "./overheard.ts";
 import { isPrompt } from "./prompts.ts";
 import { Questions } from "./questions.ts";
 import type { State } from "./state.ts";
 import type { StreamControl } from "./stream-control.ts";
 import type { StreamFeed } from "./stream-feed.ts";
+import { isTold } from "./texts.ts";
 
 /** Hooks that come as requests. What they do not tell, the messages do. */
 const HOOKS = ["PreToolUse", "PostToolUse", "UserPromptSubmit", "SubagentStart"] as const;
 /** Claude waits this long for the answer to one. The session's own deadlines are shorter; without an answer Claude goes on. */
 const HOOK_TIMEOUT_S = 600;
+/** The transcript's batches are 100 ms apart, and more on a loaded machine. */
+const OWED_MS = 1_000;
 
 export interface DeskOptions {
   readonly spec: AgentSpec;
@@ -28,9 +32,7 @@ export interface DeskOptions {
 
 /** `initialize`'s wish for these hooks: the event is the callback's name. */
 export function hookWishes(): object {
-  return Object.fromEntries(
-    HOOKS.map((event) => [event, [{ hookCallbackIds: [event], timeout: HOOK_TIMEOUT_S }]]),
-  );
+  return Object.fromEntries(HOOKS.map((event) => [event, [{ hookCallbackIds: [event], timeout: HOOK_TIMEOUT_S }]]));
 }
 
 export class StreamDesk {
@@ -87,9 +89,20 @@ export class StreamDesk {
       control.answer(id, answerOf(event, judgement, state.row));
     };
     if (call === undefined) return go({ do: "pass" });
-    const judgement = this.#judge(call);
-    if (judgement instanceof Promise) judgement.catch((thrown: unknown) => this.#unjudged(call, thrown)).then(go, this.#o.fault);
+    const judgement = event === "PostToolUse" ? this.#afterwards(body, call) : this.#judge(call);
+    if (judgement instanceof Promise)
+      judgement.catch((thrown: unknown) => this.#unjudged(call, thrown)).then(go, this.#o.fault);
     else go(judgement);
+  }
+
+  /** A subagent's last words come before the result that they are, also where only its file has them. */
+  #afterwards(body: Json, call: Call): Judgement | Promise<Judgement> {
+    const { feed, state } = this.#o;
+    const response = body["tool_response"];
+    const [agent, words] = [text(at(response, "agentId")), wordsOf(at(response, "content")).trim()];
+    if (state.row.tellsSubagents || agent === undefined || words === "") return this.#judge(call);
+    const told = (): boolean => isTold(textsOf(state, agent), words);
+    return feed.until(told, OWED_MS).then(() => this.#judge(call));
   }
 
   #judge(call: Call): Judgement | Promise<Judgement> {
@@ -110,7 +123,8 @@ export class StreamDesk {
     const { feed, now } = this.#o;
     const at = now();
     if (event === "PreToolUse") feed.feed({ src: "runs", at, body });
-    else if (event === "UserPromptSubmit" && judgement.do === "deny") feed.feed({ src: "hook", at, event, body, blocked: true });
+    else if (event === "UserPromptSubmit" && judgement.do === "deny")
+      feed.feed({ src: "hook", at, event, body, blocked: true });
     else {
       if (event === "UserPromptSubmit") feed.submission?.said(text(body["prompt"]) ?? "", false);
       const agent = text(body["agent_id"]);

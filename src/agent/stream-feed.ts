@@ -1,6 +1,7 @@
 /** Stream feed: what a Claude without a terminal tells (its messages, and its transcript for what was kept), as one stream of frames. */
-import { type Json, object, text } from "./json.ts";
+
 import type { Position } from "./agent.ts";
+import { type Json, object, text } from "./json.ts";
 import { promptOf } from "./prompts.ts";
 import type { SensesOptions } from "./senses.ts";
 import type { Source } from "./source.ts";
@@ -101,7 +102,8 @@ export class StreamFeed {
   #stopped(): void {
     const stop = ++this.#stops;
     const { events, state, fault } = this.#options;
-    const written = (): boolean => this.#last === undefined || (this.#written.get(this.#last.key) ?? 0) >= this.#last.times;
+    const written = (): boolean =>
+      this.#last === undefined || (this.#written.get(this.#last.key) ?? 0) >= this.#last.times;
     const tell = (): void => {
       if (stop !== this.#stops || state.turn !== undefined || this.#ended) return;
       this.#written.clear();

@@ -17,14 +17,11 @@ import { begin, countUsage, finish, goesOn } from "./turns.ts";
  */
 const HOLD_MS = 60_000;
 
+/** The transcript's batches are 100 ms apart, and more on a loaded machine. */
+const OWED_MS = 1_000;
+
 /** `held`: where the decision that it asks for waits; `now`: when it came, ms since 1970. */
-export function onMessage(
-  state: State,
-  message: Json,
-  held: number | undefined,
-  now: number,
-  out: FrameBody[],
-): void {
+export function onMessage(state: State, message: Json, held: number | undefined, now: number, out: FrameBody[]): void {
   const agent = agentOf(state.talk, message);
   const type = message["type"];
   if (type === "stream_event") onEvent(state, object(message["event"]), agent, now, out);
@@ -50,7 +47,10 @@ export function onRuns(state: State, body: Json, now: number, out: FrameBody[]):
   const known = state.tools.get(id);
   if (known === undefined) ensureTool(state, body, agent, now);
   else if (!known.started) state.tools.set(id, { ...known, input: body["tool_input"] ?? {}, since: now });
-  start(state, id, now, out);
+  // What a subagent says before its call stands only in its file, for some versions: that comes first.
+  const owed = agent !== undefined && !state.row.tellsSubagents ? state.tools.get(id) : undefined;
+  if (owed === undefined) start(state, id, now, out);
+  else if (!owed.started) owed.until = now + OWED_MS;
 }
 
 function onEvent(
@@ -147,7 +147,8 @@ function onSystem(state: State, line: Json, out: FrameBody[]): void {
     state.compacting = line["status"] === "compacting";
   } else if (subtype === "task_started") {
     const [call, task] = [text(line["tool_use_id"]), text(line["task_id"])];
-    if (call !== undefined && task !== undefined && line["task_type"] !== "local_bash") startedBy(state.talk, call, task);
+    if (call !== undefined && task !== undefined && line["task_type"] !== "local_bash")
+      startedBy(state.talk, call, task);
   } else if (subtype === "api_retry") out.push({ type: "error", code: "api_retry", message: retryWords(line) });
 }
 
@@ -192,6 +193,10 @@ function onResult(state: State, line: Json, now: number, out: FrameBody[]): void
   const rest = restOf(state.talk, line, state.usage.values());
   if (Object.values(rest).some((tokens) => tokens > 0)) state.usage.set("rest", rest);
   const reason = reasonOf(state, line, out);
+  const said = text(line["result"]);
+  // 2.1.112 says of an unknown command only here that it is one.
+  if (reason === "command" && said && state.texts.entries.length === 0)
+    say(written(state.texts, text(line["uuid"]) ?? "result", said), undefined, out);
   state.talk.failure = undefined;
   state.talk.command = false;
   state.talk.message.clear();

@@ -36,7 +36,8 @@ export function modelProbe(
           signal,
           ...(direct && spec.user !== undefined ? { uid: spec.user.uid, gid: spec.user.gid } : {}),
         },
-        (fault, out, err) => done(refusalOf(out) ?? (fault === null ? undefined : err.trim() || "claude did not try it")),
+        (fault, out, err) =>
+          done(refusalOf(out) ?? (fault === null ? undefined : err.trim() || "claude did not try it")),
       );
       child.stdin?.end();
     });

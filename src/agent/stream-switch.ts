@@ -66,7 +66,10 @@ export class StreamSwitch {
     // A level that this model does not have would wait for one that has.
     await control.request({ subtype: "apply_flag_settings", settings: { effortLevel: before.effort ?? null } });
     const stays = effort === undefined ? "takes no effort level" : `stays at ${effort}`;
-    throw new CibError("bad_request", `effort: claude knows no ${JSON.stringify(value)} here; ${model ?? "it"} ${stays}`);
+    throw new CibError(
+      "bad_request",
+      `effort: claude knows no ${JSON.stringify(value)} here; ${model ?? "it"} ${stays}`,
+    );
   }
 
   async #mode(value: string): Promise<string> {
@@ -74,11 +77,9 @@ export class StreamSwitch {
     if (!MODES.has(value)) throw new CibError("bad_request", `mode: expected one of ${[...MODES].join(", ")}`);
     if (value === "bypassPermissions" && spec.gated !== undefined)
       throw new CibError("conflict", "mode: a gated session cannot bypass its permissions");
-    const response = await control
-      .request({ subtype: "set_permission_mode", mode: value })
-      .catch((thrown: unknown) => {
-        throw new CibError("conflict", `mode: ${wordsOf(thrown)}`, { cause: thrown });
-      });
+    const response = await control.request({ subtype: "set_permission_mode", mode: value }).catch((thrown: unknown) => {
+      throw new CibError("conflict", `mode: ${wordsOf(thrown)}`, { cause: thrown });
+    });
     const mode = text(response["mode"]) ?? value;
     this.#confirm({ permission_mode: mode });
     return mode;

@@ -74,6 +74,28 @@ export async function switchTo(bench: Bench, what: Setting, value: string, signa
   return what === "mode" ? work() : keepingDefaults(bench.spec, work);
 }
 
+/**
+ * After a usage limit 2.1.112 and 2.1.197 open a dialog of their own, which would take the next text's Enter, and
+ * 2.1.330 sets itself to go on when the limit resets: that is the session's to decide. Esc ends both.
+ */
+export async function endLimitOptions(bench: Bench, signal: AbortSignal): Promise<void> {
+  bench.feed({ src: "switching", at: bench.now(), on: true });
+  try {
+    using look = bench.look();
+    bench.type(REDRAW);
+    if (!(await shows(bench, look, offersOptions, signal))) return;
+    bench.type(ESC);
+    await shows(bench, look, (lines) => !offersOptions(lines), signal);
+  } finally {
+    bench.feed({ src: "switching", at: bench.now(), on: false });
+  }
+}
+
+/** The dialog's first choice, or the footer of 2.1.330. */
+export function offersOptions(lines: readonly string[]): boolean {
+  return /Stop and wait for limit to reset|Continuing automatically .*Esc to cancel/.test(lines.join("\n"));
+}
+
 /** What a gate leaves to a person, no mode may decide. */
 function permitted({ gated }: AgentSpec, mode: string): void {
   if (gated !== undefined && !UNGATED.has(mode))
@@ -161,8 +183,7 @@ async function switchMode(bench: Bench, look: Look, _: Setting, wanted: string, 
   }
   const now = shown();
   if (now !== undefined) bench.feed({ src: "mode", at: bench.now(), mode: now });
-  if (seen.length === 0)
-    throw new CibError("claude_failed", `mode: claude's screen does not show one: ${end(look)}`);
+  if (seen.length === 0) throw new CibError("claude_failed", `mode: claude's screen does not show one: ${end(look)}`);
   if (bench.state.claude === "waiting") bench.type(ESC);
   throw new CibError("conflict", `mode: this session has ${seen.join(", ")}; not ${wanted}`);
 }
@@ -188,7 +209,12 @@ export function boxOf(lines: readonly string[]): string | undefined {
   const below = lines.findLastIndex(isRule);
   const above = lines.slice(0, Math.max(0, below)).findLastIndex(isRule);
   if (above < 0) return undefined;
-  return squeezed(lines.slice(above + 1, below).join("").replace(/^\s*[❯>]/, ""));
+  return squeezed(
+    lines
+      .slice(above + 1, below)
+      .join("")
+      .replace(/^\s*[❯>]/, ""),
+  );
 }
 
 /** Claude asks whether it shall really switch, and its cursor stands on yes. */
@@ -207,7 +233,12 @@ function squeezed(text: string): string {
 
 /** The last words on the screen, for a person. */
 function end(look: Look): string {
-  return look.lines().join(" ").replace(/[─\s]+/g, " ").trim().slice(-300);
+  return look
+    .lines()
+    .join(" ")
+    .replace(/[─\s]+/g, " ")
+    .trim()
+    .slice(-300);
 }
 
 async function shows(

@@ -13,6 +13,8 @@ export type Heard = { readonly message: string } & (
   | { readonly tell: "tool"; readonly tool: string }
   /** The message is whole. */
   | { readonly tell: "end" }
+  /** The stream ended before the message did. */
+  | { readonly tell: "cut" }
   /** Something could not be read: nothing more will be told of this message. */
   | { readonly tell: "lost" }
 );
@@ -43,6 +45,11 @@ export class TapStream {
       else this.#onLine(this.#line.length === 0 ? part : Buffer.concat([...this.#line, part]), out);
     }
     return out;
+  }
+
+  /** The stream is over. */
+  end(): Heard[] {
+    return this.#message === undefined || this.#deaf ? [] : [{ tell: "cut", message: this.#message }];
   }
 
   #onLine(line: Buffer, out: Heard[]): void {

@@ -43,6 +43,8 @@ export async function startTap(): Promise<Tap> {
   const server = createServer((req, res) => {
     const [, token = "", path = ""] = /^\/([0-9a-f]+)(\/.*)$/.exec(req.url ?? "") ?? [];
     const place = places.get(token);
+    // A write that comes after the client has gone: the call above is ended by then.
+    res.on("error", () => undefined);
     if (place === undefined || !isAllowed(path)) refuse(req, res);
     else pass(req, res, path, place);
   });
@@ -129,7 +131,10 @@ function respond(answer: IncomingMessage, res: ServerResponse, request: TapReque
       res.once("drain", () => answer.resume());
     }
     // Claude first: a chunk that is written leaves at the end of this tick.
-    if (stream !== undefined) process.nextTick(guarded, place, () => tell(stream, chunk, asker, place));
+    if (stream !== undefined) process.nextTick(guarded, place, () => tell(stream.push(chunk), asker, place));
+  });
+  answer.on("close", () => {
+    if (stream !== undefined) guarded(place, () => tell(stream.end(), asker, place));
   });
   answer.on("end", () => {
     // An answer that was cut must look cut to Claude too.
@@ -139,8 +144,8 @@ function respond(answer: IncomingMessage, res: ServerResponse, request: TapReque
   answer.on("aborted", () => res.destroy());
 }
 
-function tell(stream: TapStream, chunk: Buffer, asker: Asker, place: Place): void {
-  for (const heard of stream.push(chunk)) place.heard(heard, asker?.agent);
+function tell(all: readonly Heard[], asker: Asker, place: Place): void {
+  for (const heard of all) place.heard(heard, asker?.agent);
 }
 
 function isStream({ statusCode, headers }: IncomingMessage): boolean {

@@ -13,8 +13,8 @@ interface Entry {
   shown: string;
   written: string;
   heard: string;
-  /** The tap's account: none, going on, whole, or broken off where something could not be read. */
-  tap: "none" | "open" | "whole" | "lost";
+  /** The tap's account: none, going on, whole, ended with Claude's own, or broken off where something could not be read. */
+  tap: "none" | "open" | "whole" | "cut" | "lost";
   /** Characters that became frames. */
   sent: number;
   /** Index that the next display call must have; a hole means that the transcript tells the rest. */
@@ -55,8 +55,7 @@ export function displayed(texts: Texts, id: string, index: number, delta: string
   entry.next++;
   entry.shown += delta;
   // The tap is always ahead of the display: what seems to go beyond it is another message that begins alike.
-  const ahead = entry.tap === "open" || entry.tap === "whole";
-  return advance(entry, ahead ? entry.shown.slice(0, entry.heard.length) : entry.shown);
+  return advance(entry, hearsAll(entry) ? entry.shown.slice(0, entry.heard.length) : entry.shown);
 }
 
 /**
@@ -67,8 +66,12 @@ function overheard(free: readonly Entry[], delta: string): Entry | undefined {
   const lost = (e: Entry): boolean => e.tap === "lost" && e.heard === "" && e.written === "";
   return (
     free.findLast((e) => e.tap !== "none" && (begins(e.heard, delta) || lost(e))) ??
-    free.findLast((e) => (e.tap === "open" || e.tap === "whole") && e.heard !== "")
+    free.findLast((e) => hearsAll(e) && e.heard !== "")
   );
+}
+
+function hearsAll({ tap }: Entry): boolean {
+  return tap === "open" || tap === "whole" || tap === "cut";
 }
 
 /** The tap hears a message begin. */
@@ -87,7 +90,7 @@ export function heard(texts: Texts, id: string, delta: string, tell: boolean): P
 }
 
 /** The tap hears no more of it. */
-export function unhear(texts: Texts, id: string, why: "whole" | "lost"): void {
+export function unhear(texts: Texts, id: string, why: "whole" | "cut" | "lost"): void {
   const entry = texts.entries.find((e) => e.message === id);
   if (entry?.tap === "open") entry.tap = why;
 }
@@ -101,6 +104,10 @@ export function renewed(texts: Texts): Texts {
 export function written(texts: Texts, id: string, block: string): Piece | undefined {
   let entry = texts.entries.find((e) => e.message === id || (e.opaque && e.key === id));
   entry ??= texts.entries.find((e) => e.message === undefined && (isForeign(e) || begins(e.shown, block)));
+  // What Claude had of a message that it interrupted it writes down under an id of its own.
+  entry ??= texts.entries.findLast(
+    (e) => e.tap === "cut" && e.written === "" && block !== "" && e.heard.startsWith(block),
+  );
   entry ??= add(texts, id);
   entry.message = id;
   entry.written += block;

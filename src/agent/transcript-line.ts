@@ -1,6 +1,7 @@
 /** Transcript line: what one line of Claude's own record says, as frames. */
 import type { FrameBody } from "../frame/frame.ts";
 import { commandSaid } from "./confirmed.ts";
+import { failed, learnReset } from "./failures.ts";
 import { meta, say } from "./frames.ts";
 import { at, count, type Json, list, object, text, words } from "./json.ts";
 import { textsOf, thought } from "./overheard.ts";
@@ -30,7 +31,7 @@ function onAssistant(state: State, line: Json, agent: string | undefined, now: n
   const id = text(message?.["id"]);
   if (message === undefined || id === undefined) return;
   if (line["isApiErrorMessage"] === true) {
-    if (agent === undefined) onApiErrorLine(state, message, now, out);
+    if (agent === undefined) onApiErrorLine(state, line, now, out);
     return;
   }
   if (state.catchingUp && state.turn === undefined && agent === undefined) state.turn = { since: now };
@@ -54,12 +55,13 @@ function onAssistant(state: State, line: Json, agent: string | undefined, now: n
   }
 }
 
-function onApiErrorLine(state: State, message: Json, now: number, out: FrameBody[]): void {
+function onApiErrorLine(state: State, line: Json, now: number, out: FrameBody[]): void {
   const ending = state.turn?.ending;
+  learnReset(state, line, now);
   if (ending?.firm) finish(state, ending.reason, now, out);
   else if (state.turn !== undefined) {
-    if (state.catchingUp) out.push({ type: "error", code: "unknown", message: words(message["content"]) });
-    end(state, "error:unknown", now, MARK_MS, false);
+    if (state.catchingUp) failed(state, text(line["error"]) ?? "unknown", words(at(line["message"], "content")), now, out);
+    else end(state, "error:unknown", now, MARK_MS, false);
   }
 }
 
@@ -77,8 +79,7 @@ function onUser(state: State, line: Json, agent: string | undefined, now: number
   else if (said.startsWith("<local-command-stdout>")) {
     commandSaid(state, said, out);
     commandDone(state, out);
-  }
-  else if (said.startsWith("<bash-stdout>") && !state.row.bangAnswers) commandDone(state, out);
+  } else if (said.startsWith("<bash-stdout>") && !state.row.bangAnswers) commandDone(state, out);
 }
 
 /** Both versions of the words for a tool that a person turned down begin like this. */

@@ -70,7 +70,10 @@ function step(state: State, source: Source, out: FrameBody[]): void {
     commandDone(state, out);
     state.commandTold = true;
   } else if (source.src === "switching") onSwitching(state, source.on, source.at, out);
-  else if (source.src === "mode") meta(state, { permission_mode: source.mode }, out);
+  else if (source.src === "limit-over") {
+    state.limit = undefined;
+    showStatus(state, source.at, out);
+  } else if (source.src === "mode") meta(state, { permission_mode: source.mode }, out);
   else if (source.src === "tick") onTick(state, source.at, out);
   else if (source.src === "caught-up") onCaughtUp(state, source.at, out);
   else if (source.src === "exit") onExit(state, source.at, out);

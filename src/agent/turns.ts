@@ -1,7 +1,7 @@
 /** Turns: when one begins and ends, by Claude's word or by what its being idle lets us conclude, and what it used. */
 import type { FrameBody } from "../frame/frame.ts";
-import { dropAsks } from "./asks.ts";
-import { setStatus, showStatus } from "./frames.ts";
+import { dropAsks, waitsForPerson } from "./asks.ts";
+import { restStatus, showStatus } from "./frames.ts";
 import { count, type Json } from "./json.ts";
 import type { State, Turn } from "./state.ts";
 import type { ClaudeState } from "./status.ts";
@@ -23,10 +23,13 @@ export const DIALOG_MS = 2_000;
 /** Messages whose thinking is remembered when a turn begins: those of subagents that still work. */
 const KEPT_THOUGHTS = 32;
 
+/** Claude may write down that it waits when the answer has just come: 40 ms after it on a loaded desktop. */
+const LATE_MS = 250;
+
 /** Claude entered this state; `since`: when, as far as it says so. */
 export function onState(state: State, claude: ClaudeState, since: number, now: number, out: FrameBody[]): void {
   const before = state.claude;
-  if (claude === "waiting" && since < state.settledAt) return;
+  if (claude === "waiting" && since < state.settledAt + LATE_MS && !waitsForPerson(state.asks)) return;
   // Without a status file a waiting dialog looks idle in the title.
   const held = [...state.asks.values()].some((ask) => ask.until === undefined);
   const is = claude === "idle" && !state.row.statusFile && held ? "waiting" : claude;
@@ -74,6 +77,7 @@ export function begin(state: State, now: number, out: FrameBody[]): void {
   // A prompt that was queued while the turn goes on belongs to it.
   if (state.turn !== undefined) return;
   state.turn = { since: now };
+  state.limit = undefined;
   state.commandTold = false;
   state.commandOwed = false;
   state.escaped = false;
@@ -112,7 +116,8 @@ export function finish(state: State, reason: string, now: number, out: FrameBody
     state.claude = "idle";
     state.dialogAt = undefined;
   }
-  setStatus(state, "idle", now - turn.since, out);
+  state.limit = turn.limit?.resetsAt;
+  restStatus(state, now, now - turn.since, out);
 }
 
 /** The last account of a message counts. */

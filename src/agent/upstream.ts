@@ -101,7 +101,7 @@ function tunnelAgent(proxy: URL, options: object): TlsAgent {
     const asked = make({ host: bare(proxy), port: proxy.port, method: "CONNECT", path: target, headers, agent: false });
     const failed = (fault: Error): void => made?.(fault, undefined as never);
     asked.once("error", failed);
-    asked.once("response", ({ statusCode }) => failed(new Error(`proxy: answered ${statusCode} to CONNECT`)));
+    // Any answer to CONNECT is told as `connect`, a refusal too.
     asked.once("connect", ({ statusCode }, socket) => {
       if (statusCode === 200) made?.(null, connect({ socket, servername: to.host ?? "" }));
       else {

@@ -33,6 +33,8 @@ export interface VersionRow {
   readonly bangAnswers: boolean;
   /** A paste of more than three lines or 800 characters is marked `<pasted_content>` for the model, which may then not obey it. */
   readonly marksPastes: boolean;
+  /** `auth login` reads the code from a pipe and keeps the login; without it `setup-token` prints a token on a terminal. */
+  readonly pastesLogin: boolean;
   /** A subagent's calls of the API carry its id in a header. */
   readonly marksAgents: boolean;
   /** The messages of `claude -p` carry what subagents say. */
@@ -51,6 +53,7 @@ export const VERSIONS: readonly VersionRow[] = [
     statusFile: false,
     bangAnswers: false,
     marksPastes: false,
+    pastesLogin: false,
     marksAgents: false,
     tellsSubagents: false,
   },
@@ -62,6 +65,7 @@ export const VERSIONS: readonly VersionRow[] = [
     statusFile: true,
     bangAnswers: true,
     marksPastes: false,
+    pastesLogin: true,
     marksAgents: true,
     tellsSubagents: true,
   },
@@ -73,6 +77,7 @@ export const VERSIONS: readonly VersionRow[] = [
     statusFile: true,
     bangAnswers: true,
     marksPastes: true,
+    pastesLogin: true,
     marksAgents: true,
     tellsSubagents: true,
   },

@@ -7,8 +7,8 @@ import { Failure, type Io, UsageError } from "./io.ts";
 /** Where `cib serve --dev` leaves address and token for the commands beside it, in CIB_DATA, 0600. */
 export const CLIENT_FILE = "client.json";
 const DEFAULT_URL = "http://127.0.0.1:8080";
-/** A box answers at once; only `send` waits, and the command line does not send. */
-const CALL_DEADLINE_MS = 15_000;
+/** A box answers at once, but for a login: Claude starts for it, and asks its own server. */
+const CALL_DEADLINE_MS = 60_000;
 
 export interface Box {
   /** Without a slash at the end. */

@@ -6,6 +6,8 @@ export interface Io {
   readonly out: (text: string) => void;
   /** Everything said to the person beside it. */
   readonly err: (text: string) => void;
+  /** One line that the person types; left out: standard input. */
+  readonly line?: (stop: AbortSignal) => Promise<string>;
 }
 
 /** 0: done. 1: it did not work. 2: the command line was wrong. */

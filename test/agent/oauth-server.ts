@@ -59,25 +59,25 @@ export async function startOAuth(): Promise<OAuthServer> {
       body,
       authorization: req.headers.authorization,
     });
-    if (path === "/v1/oauth/token") return give(res, body);
+    if (path === "/v1/oauth/token") return send(res, ...give(body));
     if (path === "/api/oauth/profile") return send(res, 200, PROFILE);
     if (path === "/api/oauth/claude_cli/roles")
       return send(res, 200, { organization_role: "admin", workspace_role: null, organization_name: "Scripted" });
     return send(res, 200, {});
   }
-  function give(res: ServerResponse, body: string): void {
-    if (refusal !== undefined) return send(res, refusal, { error: { type: "api_error", message: "scripted refusal" } });
+  function give(body: string): [status: number, body: object] {
+    if (refusal !== undefined) return [refusal, { error: { type: "api_error", message: "scripted refusal" } }];
     const asked = JSON.parse(body) as Record<string, unknown>;
     const code = String(asked["code"]);
     const known = approved.get(code);
     const verifier = createHash("sha256").update(String(asked["code_verifier"])).digest("base64url");
     // RFC 7636 §4.6: the verifier must hash to the challenge that the URL carried.
     if (known === undefined || verifier !== known.challenge || (known.state ?? asked["state"]) !== asked["state"])
-      return send(res, 400, { error: "invalid_grant", error_description: "Invalid 'code' in request." });
+      return [400, { error: "invalid_grant", error_description: "Invalid 'code' in request." }];
     approved.delete(code);
     const token = `sk-ant-oat01-${randomBytes(40).toString("base64url")}`;
     tokens.push(token);
-    send(res, 200, {
+    const given = {
       token_type: "Bearer",
       access_token: token,
       refresh_token: `sk-ant-ort01-${randomBytes(40).toString("base64url")}`,
@@ -85,7 +85,8 @@ export async function startOAuth(): Promise<OAuthServer> {
       scope: "user:inference user:profile user:sessions:claude_code",
       account: { uuid: PROFILE.account.uuid, email_address: PROFILE.account.email },
       organization: { uuid: PROFILE.organization.uuid, name: PROFILE.organization.name },
-    });
+    };
+    return [200, given];
   }
 
   const proxy = createServer((_req, res) => res.writeHead(405).end());

@@ -5,6 +5,8 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Agent, AgentEvents, AgentSpec, Exit, Position } from "../../src/agent/agent.ts";
 import { createEngine } from "../../src/agent/engine.ts";
+import type { HookInbox } from "../../src/agent/hook-inbox.ts";
+import { Screen } from "../../src/agent/screen.ts";
 import type { Source } from "../../src/agent/source.ts";
 import { type Model, type Script, startModel } from "../../src/demo/model.ts";
 import type { Body, FrameBody, SessionId } from "../../src/frame/frame.ts";
@@ -24,6 +26,8 @@ export interface RigOptions {
   readonly record?: (source: Source) => void;
   /** What becomes of calls that may be judged; the default lets Claude go on. */
   readonly judge?: AgentEvents["judge"];
+  /** Where Claude's hooks arrive, when the test wants to have a hand in that. */
+  readonly inbox?: HookInbox;
 }
 
 export interface Rig extends AsyncDisposable {
@@ -36,6 +40,8 @@ export interface Rig extends AsyncDisposable {
   readonly exits: readonly Exit[];
   readonly faults: readonly unknown[];
   terminalBytes(): number;
+  /** The latest words on the terminal, without what draws them. */
+  words(): string;
   shows(at: Position, text: string): Promise<boolean>;
   /** Waits until the condition holds; `what` is for the failure message. */
   until(condition: () => boolean, what: string): Promise<void>;
@@ -60,6 +66,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
   const exits: Exit[] = [];
   const faults: unknown[] = [];
   let bytes = 0;
+  const screen = new Screen();
   const until = (condition: () => boolean, what: string): Promise<void> =>
     new Promise((done, fail) => {
       const check = (): void => {
@@ -103,6 +110,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     box: `box-${spec.session}`,
     fault: (fault) => faults.push(fault),
     ...(options.record === undefined ? {} : { record: options.record }),
+    ...(options.inbox === undefined ? {} : { inbox: options.inbox }),
   });
   const agent = await engine.start(spec, {
     frame(body) {
@@ -111,9 +119,12 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     },
     terminal(chunk) {
       bytes += chunk.length;
+      screen.push(chunk, Date.now());
+      wake();
     },
     position(at) {
       positions.push(at);
+      wake();
     },
     judge: (call) => options.judge?.(call) ?? { do: "pass" },
     ending: () => undefined,
@@ -132,6 +143,7 @@ export async function startRig(options: RigOptions): Promise<Rig> {
     exits,
     faults,
     terminalBytes: () => bytes,
+    words: () => screen.words(),
     shows: (at, text) => engine.shows(at, text),
     until,
     async turn(text) {

@@ -148,8 +148,11 @@ describe("the tap", () => {
     ] as const)
       assert.equal(await text(await post(b.lease.url + path, body, headers)), BEGIN + said("x"));
     await text(await post(`${b.lease.url}/v1/messages`, MAIN));
-    await b.hears(2);
-    assert.equal(b.heard.length, 2);
+    await b.hears(3);
+    assert.deepEqual(
+      b.heard.map(({ heard: h }) => h.tell),
+      ["begin", "text", "cut"],
+    );
   });
 
   it("passes everything though its listener throws", async () => {

@@ -53,7 +53,7 @@ class World implements AsyncDisposable {
   }
 
   static async open(version: string, env: Readonly<Record<string, string>> = {}): Promise<World> {
-    const model = await startModel(script);
+    const model = await startModel(script, { knows: (name) => !name.startsWith("unknown") });
     return new World(model, await TestBox.start({ model: model.url, claude: await claudeCommand(version), env }));
   }
 

@@ -178,7 +178,7 @@ for (const version of ALL_VERSIONS) {
       "does not take a summary for an answer",
       (request) => (request.last.includes("<summary>") ? say("<summary>Talk.</summary>") : say(rest)),
       async (rig) => {
-        await rig.turn("hello");
+        for (const prompt of ["hello", "more"]) await rig.turn(prompt);
         const frames = await rig.turn("/compact");
         assert.ok(rig.model.requests.some((r) => r.last.includes("<summary>")));
         assert.equal(textOf(frames), "");
