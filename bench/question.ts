@@ -14,8 +14,8 @@ export interface Question {
   readonly name: string;
   /** One line above the table. */
   readonly asks: string;
-  /** Measures its baseline in the same run. Ends everything it started. */
-  run(): Promise<Answer>;
+  /** Measures its baseline in the same run. Ends everything it started. `quick`: with fewer rounds, where it can. */
+  run(quick?: boolean): Promise<Answer>;
 }
 
 export interface Limit {

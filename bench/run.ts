@@ -1,4 +1,4 @@
-/** Bench: `npm run bench [--check] [question...]` answers questions about speed and size with a baseline in the same run. */
+/** Bench: `npm run bench [--check] [--quick] [question...]` answers questions about speed and size with a baseline in the same run. */
 import { execFileSync } from "node:child_process";
 import { readFileSync, writeFileSync } from "node:fs";
 import { availableParallelism, totalmem } from "node:os";
@@ -14,11 +14,15 @@ import { log } from "./log.ts";
 import { type Answer, exceeded, type Limit, type Question } from "./question.ts";
 import { start } from "./start.ts";
 import { table } from "./stats.ts";
+import { steer } from "./steer.ts";
 import { turn } from "./turn.ts";
 
-const QUESTIONS: readonly Question[] = [bundle, start, idle, clients, firstText, echo, log, turn, fanOut];
+const QUESTIONS: readonly Question[] = [bundle, start, idle, clients, firstText, echo, steer, log, turn, fanOut];
 
-const { values, positionals } = parseArgs({ allowPositionals: true, options: { check: { type: "boolean" } } });
+const { values, positionals } = parseArgs({
+  allowPositionals: true,
+  options: { check: { type: "boolean" }, quick: { type: "boolean" } },
+});
 const unknown = positionals.filter((name) => !QUESTIONS.some((question) => question.name === name));
 if (unknown.length > 0) {
   process.stderr.write(
@@ -33,7 +37,7 @@ const answers: Record<string, Answer> = {};
 const pages: string[] = [];
 for (const question of asked) {
   process.stderr.write(`bench: ${question.name} …\n`);
-  const answer = await question.run();
+  const answer = await question.run(values.quick);
   answers[question.name] = answer;
   const page = [`## ${question.name}`, question.asks, table(answer.columns, answer.rows), ...answer.notes].join("\n\n");
   process.stdout.write(`${page}\n\n`);
@@ -52,7 +56,7 @@ writeFileSync(
   `${ROOT}/bench/last.json`,
   `${JSON.stringify({ date, commit: commit(), machine, figures, over, answers }, null, 2)}\n`,
 );
-if (asked.length === QUESTIONS.length) {
+if (asked.length === QUESTIONS.length && values.quick !== true) {
   writeFileSync(`${ROOT}/bench/last.md`, report());
 }
 

@@ -4,6 +4,7 @@ import { chownSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import openapi from "../docs/openapi.json" with { type: "json" };
 import type { Credential } from "./agent/agent.ts";
+import { RESERVED_VARIABLES } from "./agent/command.ts";
 import { createEngine } from "./agent/engine.ts";
 import { sweep } from "./agent/process-tree.ts";
 import { Gate } from "./auth/gate.ts";
@@ -125,6 +126,7 @@ async function compose(
     now,
     conversations: { list: async () => ({ conversations: [] }) },
     hooks: { list: () => [], put: async () => undefined, check: () => undefined },
+    reserved: RESERVED_VARIABLES,
     login: { start: later, status: later, code: later },
     health: {
       version: VERSION,

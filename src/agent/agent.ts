@@ -53,6 +53,8 @@ export interface AgentSpec {
   readonly thinking: boolean;
   /** Read text and thinking token by token on the way from the API (pty engine). */
   readonly tap?: boolean;
+  /** A usage limit that resets then, ms since 1970, is still waited for: instead of idle, until that time or an interrupt. */
+  readonly limitResetsAt?: number;
   /**
    * On resume: where an earlier run stopped reading. Lines after it that the log does not hold yet
    * (`seen`) become frames; lines before it never do.

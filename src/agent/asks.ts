@@ -1,7 +1,7 @@
 /** Asks: questions and permissions that wait for a person, shown once and settled once. */
 import type { Body, FrameBody, Option } from "../frame/frame.ts";
 import { at, list, text } from "./json.ts";
-import { summaryOf } from "./summary.ts";
+import { summaryOf, visible } from "./summary.ts";
 
 interface Ask {
   readonly kind: "question" | "permission";
@@ -46,7 +46,8 @@ export function askFrames(asks: Asks, request: Request): Body<"ask.question">[] 
   const { group, name, input, tool, held } = request;
   const questions = name === "AskUserQuestion" ? list(at(input, "questions")) : [];
   const kind = questions.length > 0 ? "question" : "permission";
-  const prompts = kind === "question" ? questions.map((one) => text(one["question"]) ?? "") : [`Allow ${name}?`];
+  const prompts =
+    kind === "question" ? questions.map((one) => text(one["question"]) ?? "") : [`Allow ${visible(name)}?`];
   asks.set(group, { kind, prompts, tool, held, passed: false, until: undefined, claimed: false, owed: undefined });
   const common = { type: "ask.question", of: prompts.length, kind, tool: name } as const;
   if (kind === "permission") {

@@ -63,6 +63,7 @@ async function startAgent(
   const version = await detectVersion(options.command, environment(spec, options.box));
   const { row, note } = rowFor(version);
   const state = newState(row, spec.thinking);
+  state.limit = spec.limitResetsAt;
   // Calls come only after the start, but the settings need the address before it.
   let agent: PtyAgent | StreamAgent | undefined;
   const lease = inbox.open((event, body, gone) => agent?.hook(event, body, gone) ?? {});

@@ -25,7 +25,8 @@ export function by(agent: string | undefined): { agent?: string } {
 /** Tells the status that follows from asks, turn and Claude. */
 export function showStatus(state: State, now: number, out: FrameBody[]): void {
   const elapsed = state.turn === undefined ? 0 : now - state.turn.since;
-  const claude = state.switching ? "idle" : state.claude;
+  // What Claude offers after a usage limit is closed by us, as is what a switch opens.
+  const claude = state.switching || state.turn?.limit !== undefined ? "idle" : state.claude;
   if (waitsForPerson(state.asks) || claude === "waiting") {
     if (![...state.asks.values()].some(({ tool }) => tool !== undefined && state.tools.get(tool)?.started === false))
       setStatus(state, "waiting_for_input", elapsed, out);
@@ -40,15 +41,10 @@ export function restStatus(state: State, now: number, elapsed: number, out: Fram
 }
 
 /** Tells this status, if it is another one now. `elapsed`: ms since the turn began; `limit`: when a usage limit resets. */
-export function setStatus(
-  state: State,
-  status: SessionState,
-  elapsed: number,
-  out: FrameBody[],
-  limit?: number,
-): void {
-  if (state.status === status || state.catchingUp) return;
+export function setStatus(state: State, status: SessionState, elapsed: number, out: FrameBody[], limit?: number): void {
+  if ((state.status === status && state.limitTold === limit) || state.catchingUp) return;
   state.status = status;
+  state.limitTold = limit;
   const until = limit === undefined ? {} : { limit_resets_at: limit };
   out.push({ type: "status", state: status, elapsed_ms: Math.max(0, elapsed), ...until });
 }

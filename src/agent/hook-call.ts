@@ -7,7 +7,7 @@ import { count, type Json, text } from "./json.ts";
 import type { Source } from "./source.ts";
 import type { State } from "./state.ts";
 import { displayed } from "./texts.ts";
-import { emit, ensureTool, judged, onBatch, result, showTasks, start } from "./tools.ts";
+import { emit, ensureTool, onBatch, ready, result, showTasks } from "./tools.ts";
 import { begin, end, goesOn, MARK_MS, SETTLE_MS } from "./turns.ts";
 
 type HookSource = Extract<Source, { src: "hook" }>;
@@ -35,7 +35,7 @@ export function onHook(state: State, source: HookSource, out: FrameBody[]): void
   }
   if (agent === undefined && ACTIVE.has(event)) goesOn(state, now, out);
   if (event === "MessageDisplay") onDisplay(state, body, out);
-  else if (event === "PreToolUse") onPreTool(state, body, agent, now, out);
+  else if (event === "PreToolUse") ready(state, body, agent, now, out);
   else if (event === "PermissionRequest") onPermission(state, body, agent, source.held, now, out);
   else if (event === "PostToolUse") {
     ensureTool(state, body, agent, now);
@@ -80,14 +80,6 @@ function onDisplay(state: State, body: Json, out: FrameBody[]): void {
   const id = text(body["message_id"]);
   if (id === undefined) return;
   say(displayed(state.texts, id, count(body["index"]) ?? 0, text(body["delta"]) ?? ""), undefined, out);
-}
-
-function onPreTool(state: State, body: Json, agent: string | undefined, now: number, out: FrameBody[]): void {
-  const id = text(body["tool_use_id"]);
-  if (id === undefined) return;
-  ensureTool(state, body, agent, now);
-  judged(state, id, body, now, out);
-  if (state.announced.delete(id)) start(state, id, now, out);
 }
 
 /** The hook does not name the tool use: it is the one of that tool and input that nobody was asked about, else the youngest. */

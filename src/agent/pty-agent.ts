@@ -9,10 +9,11 @@ import { type Pty, spawnPty } from "./pty.ts";
 import { Questions } from "./questions.ts";
 import { Senses, type SensesOptions } from "./senses.ts";
 import type { State } from "./state.ts";
-import { type Bench, switchTo } from "./switches.ts";
+import { type Bench, endLimitOptions, switchTo } from "./switches.ts";
 import type { Heard } from "./tap-stream.ts";
 import { Turnstile } from "./turnstile.ts";
 import { type Desk, emptyBox, Submission, typeText } from "./typist.ts";
+import { keepingDefaults } from "./user-settings.ts";
 
 /** Ready in 0.6 s (native) or 1 s (JavaScript) on a desktop; a Raspberry Pi 2 with a cold SD card takes up to a minute. */
 const START_DEADLINE_MS = 120_000;
@@ -26,8 +27,14 @@ const COMMAND_OVER_MS = 2_000;
 /** A command that works this long without a turn is not waited for. */
 const COMMAND_WORKS_MS = 60_000;
 
+/** Commands that Claude saves as the default of every session of this configuration. */
+const SAVES = /^\/(model|effort)\s+\S/;
+
 /** A person's draft may be longer than what we typed last. */
 const DRAFT = "\n".repeat(20);
+
+/** Claude offers what to do about a usage limit 0.1 s after the turn on a desktop. */
+const LIMIT_OPTIONS_MS = 10_000;
 
 /** Everything the engine has prepared for one start. */
 export interface AgentStart extends SensesOptions {
@@ -72,6 +79,7 @@ export class PtyAgent implements Agent {
       frame: (body) => {
         start.events.frame(body);
         if (body.type === "ask.question" || body.type === "ask.answer") this.#questions.sweep();
+        if (body.type === "error" && body.code === "usage_limit") this.#afterLimit();
       },
     };
     this.#senses = new Senses({ ...start, events });
@@ -123,7 +131,8 @@ export class PtyAgent implements Agent {
   }
 
   submit(prompt: string, signal: AbortSignal, taken: () => void = () => undefined): Promise<void> {
-    return this.#typing.pass(() => this.#submit(prompt, signal, taken));
+    const typed = (): Promise<void> => this.#submit(prompt, signal, taken);
+    return this.#typing.pass(SAVES.test(prompt) ? () => keepingDefaults(this.#spec, typed) : typed);
   }
 
   async #submit(prompt: string, signal: AbortSignal, taken: () => void): Promise<void> {
@@ -179,6 +188,7 @@ export class PtyAgent implements Agent {
 
   async interrupt(signal: AbortSignal): Promise<boolean> {
     this.#alive();
+    if (this.#state.limit !== undefined) this.#senses.feed({ src: "limit-over", at: this.#now() });
     if (this.#atRest()) return true;
     const turn = this.#state.turn;
     // In an idle Claude Esc would open a menu.
@@ -266,6 +276,18 @@ export class PtyAgent implements Agent {
         return state.claude !== "idle" || state.turn !== undefined;
       },
     };
+  }
+
+  /** Nothing is typed before the dialog that Claude opens then is closed. */
+  #afterLimit(): void {
+    const deadline = AbortSignal.timeout(LIMIT_OPTIONS_MS);
+    // From now on: it may be drawn before the turn is told to have ended, and is not drawn again for Ctrl+L.
+    const look = this.#bench().look();
+    const ended = this.#typing.pass(async () => {
+      await this.#senses.until(() => this.#state.turn === undefined, LIMIT_OPTIONS_MS, deadline);
+      if (this.#exit === undefined) await endLimitOptions(this.#bench(), look, deadline);
+    });
+    ended.catch(this.#fault).finally(() => look[Symbol.dispose]());
   }
 
   #bench(): Bench {

@@ -2,6 +2,7 @@
 import type { FrameBody, SessionState } from "../frame/frame.ts";
 import type { Seen } from "./agent.ts";
 import { type Asks, newAsks } from "./asks.ts";
+import type { Counts } from "./counts.ts";
 import type { Source } from "./source.ts";
 import type { ClaudeState } from "./status.ts";
 import { newTalk, type Talk } from "./stream-talk.ts";
@@ -19,22 +20,18 @@ export interface Tool {
   readonly agent: string | undefined;
   readonly since: number;
   started: boolean;
-  /** Only a judgement keeps it from being started. */
+  /** The transcript shows it: only its own turn, or a judgement, keeps it from being started. */
   due?: boolean;
+  /** PreToolUse was there. */
+  ready?: boolean;
+  /** Another call is in front of it. */
+  queued?: boolean;
   done: boolean;
   /** What waits for the start, and until when. */
   held: Emission[];
   until: number;
   /** PostToolBatch's word for the result. */
   fallback?: unknown;
-}
-
-/** Tokens of one message. */
-export interface Counts {
-  readonly input: number;
-  readonly output: number;
-  readonly cache_read: number;
-  readonly cache_write: number;
 }
 
 /** From a prompt until Claude is idle again. */
@@ -99,6 +96,8 @@ export interface State {
   command: string;
   /** When the usage limit resets that is waited for, ms since 1970. */
   limit: number | undefined;
+  /** The one in the last status that was told. */
+  limitTold: number | undefined;
   /** What it said to a command since we began to switch. */
   said: { readonly command: string; readonly words: string } | undefined;
 }
@@ -137,6 +136,7 @@ export function newState(row: VersionRow, thinking: boolean): State {
     switching: false,
     command: "",
     limit: undefined,
+    limitTold: undefined,
     said: undefined,
   };
 }

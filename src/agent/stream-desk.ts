@@ -3,7 +3,7 @@
  * Claude can ask here, so a call at the hook inbox means nothing to this engine.
  */
 import type { AgentEvents, AgentSpec, Call, Claim, Judgement } from "./agent.ts";
-import { at, type Json, object, text, words as wordsOf } from "./json.ts";
+import { at, type Json, object, text, words } from "./json.ts";
 import { answerOf, callOf, judgedBody } from "./judging.ts";
 import { textsOf } from "./overheard.ts";
 import { isPrompt } from "./prompts.ts";
@@ -19,6 +19,7 @@ const HOOKS = ["PreToolUse", "PostToolUse", "UserPromptSubmit", "SubagentStart"]
 const HOOK_TIMEOUT_S = 600;
 /** The transcript's batches are 100 ms apart, and more on a loaded machine. */
 const OWED_MS = 1_000;
+const PASS: Judgement = { do: "pass" };
 
 export interface DeskOptions {
   readonly spec: AgentSpec;
@@ -88,29 +89,29 @@ export class StreamDesk {
       this.#tell(event, judgedBody(body, judgement), judgement);
       control.answer(id, answerOf(event, judgement, state.row));
     };
-    if (call === undefined) return go({ do: "pass" });
-    const judgement = event === "PostToolUse" ? this.#afterwards(body, call) : this.#judge(call);
-    if (judgement instanceof Promise)
-      judgement.catch((thrown: unknown) => this.#unjudged(call, thrown)).then(go, this.#o.fault);
+    const judgement = call === undefined ? PASS : this.#judge(call);
+    if (judgement instanceof Promise) judgement.then(go).catch(this.#o.fault);
     else go(judgement);
   }
 
-  /** A subagent's last words come before the result that they are, also where only its file has them. */
-  #afterwards(body: Json, call: Call): Judgement | Promise<Judgement> {
-    const { feed, state } = this.#o;
-    const response = body["tool_response"];
-    const [agent, words] = [text(at(response, "agentId")), wordsOf(at(response, "content")).trim()];
-    if (state.row.tellsSubagents || agent === undefined || words === "") return this.#judge(call);
-    const told = (): boolean => isTold(textsOf(state, agent), words);
-    return feed.until(told, OWED_MS).then(() => this.#judge(call));
+  #judge(call: Call): Judgement | Promise<Judgement> {
+    const failed = (thrown: unknown): Judgement => this.#unjudged(call, thrown);
+    try {
+      const owed = this.#lastWords(call);
+      const judgement = owed === undefined ? this.#o.events.judge(call) : owed.then(() => this.#o.events.judge(call));
+      return judgement instanceof Promise ? judgement.catch(failed) : judgement;
+    } catch (thrown) {
+      return failed(thrown);
+    }
   }
 
-  #judge(call: Call): Judgement | Promise<Judgement> {
-    try {
-      return this.#o.events.judge(call);
-    } catch (thrown) {
-      return this.#unjudged(call, thrown);
-    }
+  /** A subagent's last words come before the result that they are: where only its file has them, Claude waits for that. */
+  #lastWords(call: Call): Promise<unknown> | undefined {
+    const { feed, state } = this.#o;
+    if (call.on !== "result" || state.row.tellsSubagents) return undefined;
+    const [agent, said] = [text(at(call.output, "agentId")), words(at(call.output, "content")).trim()];
+    if (agent === undefined || said === "") return undefined;
+    return feed.until(() => isTold(textsOf(state, agent), said), OWED_MS);
   }
 
   /** Nothing that a person shall see runs because we failed. */
@@ -121,16 +122,12 @@ export class StreamDesk {
 
   #tell(event: string, body: Json, judgement: Judgement): void {
     const { feed, now } = this.#o;
-    const at = now();
-    if (event === "PreToolUse") feed.feed({ src: "runs", at, body });
-    else if (event === "UserPromptSubmit" && judgement.do === "deny")
-      feed.feed({ src: "hook", at, event, body, blocked: true });
-    else {
-      if (event === "UserPromptSubmit") feed.submission?.said(text(body["prompt"]) ?? "", false);
-      const agent = text(body["agent_id"]);
-      if (event === "SubagentStart" && agent !== undefined) feed.agent(agent);
-      feed.feed({ src: "hook", at, event, body });
-    }
+    const agent = text(body["agent_id"]);
+    if (event === "SubagentStart" && agent !== undefined) feed.agent(agent);
+    if (event === "UserPromptSubmit" && agent === undefined) feed.submission?.said(text(body["prompt"]) ?? "", false);
+    const blocked = event === "UserPromptSubmit" && judgement.do === "deny";
+    if (event === "PreToolUse") feed.feed({ src: "runs", at: now(), body });
+    else feed.feed({ src: "hook", at: now(), event, body, ...(blocked ? { blocked } : {}) });
   }
 
   #ask(id: string, message: Json, request: Json): void {

@@ -1,6 +1,7 @@
 /** Stream message: what one message on the standard output of `claude -p` says, as frames. */
 import type { FrameBody } from "../frame/frame.ts";
 import { askFrames } from "./asks.ts";
+import { failed, learnReset } from "./failures.ts";
 import { meta, say, showStatus } from "./frames.ts";
 import { count, type Json, list, object, text, words } from "./json.ts";
 import { onHeard, textsOf, thought } from "./overheard.ts";
@@ -29,6 +30,7 @@ export function onMessage(state: State, message: Json, held: number | undefined,
   else if (type === "user") onUser(state, message, now, out);
   else if (type === "system") onSystem(state, message, out);
   else if (type === "control_request") onAsked(state, message, held, now, out);
+  else if (type === "rate_limit_event") state.talk.limit = object(message["rate_limit_info"]);
   else if (type === "result") onResult(state, message, now, out);
 }
 
@@ -36,6 +38,12 @@ export function onMessage(state: State, message: Json, held: number | undefined,
 export function onSent(state: State, command: boolean, now: number, out: FrameBody[]): void {
   state.talk.command = command;
   if (command) begin(state, now, out);
+}
+
+/** A switch is confirmed. Before 2.1.330 a turn goes on with the model that it began with: that is not news. */
+export function onSet(state: State, set: Readonly<Record<string, string>>, out: FrameBody[]): void {
+  if (set["model"] !== undefined && state.turn !== undefined) state.talk.switched = true;
+  meta(state, set, out);
 }
 
 /** PreToolUse, judged: the call runs now, or is asked for, with this input. */
@@ -72,7 +80,7 @@ function onEvent(
     if (agent === undefined) {
       goesOn(state, now, out);
       state.talk.command = false;
-      meta(state, { model }, out);
+      if (!state.talk.switched) meta(state, { model }, out);
     } else state.agents.add(agent);
     countUsage(state, id, usage);
     onHeard(state, { tell: "begin", message: id, model }, agent, out);
@@ -134,7 +142,9 @@ function onUser(state: State, line: Json, now: number, out: FrameBody[]): void {
   if (line["isReplay"] === true) return;
   for (const block of list(object(line["message"])?.["content"])) {
     if (block["type"] !== "tool_result") continue;
-    start(state, text(block["tool_use_id"]) ?? "", now, out);
+    const id = text(block["tool_use_id"]) ?? "";
+    // Refused before it ran: no PreToolUse has told of it.
+    if (state.tools.get(id)?.agent === undefined || state.row.tellsSubagents) start(state, id, now, out);
     onToolResult(state, { toolUseResult: line["tool_use_result"] }, block, now, out);
   }
 }
@@ -155,6 +165,7 @@ function onSystem(state: State, line: Json, out: FrameBody[]): void {
 /** Comes with every turn, also of a conversation that /clear has just begun. */
 function onInit(state: State, line: Json, out: FrameBody[]): void {
   const before = state.meta["claude_session"];
+  state.talk.switched = false;
   const conversation = text(line["session_id"]) ?? "";
   meta(
     state,
@@ -192,7 +203,7 @@ function onAsked(state: State, message: Json, held: number | undefined, now: num
 function onResult(state: State, line: Json, now: number, out: FrameBody[]): void {
   const rest = restOf(state.talk, line, state.usage.values());
   if (Object.values(rest).some((tokens) => tokens > 0)) state.usage.set("rest", rest);
-  const reason = reasonOf(state, line, out);
+  const reason = reasonOf(state, line, now, out);
   const said = text(line["result"]);
   // 2.1.112 says of an unknown command only here that it is one.
   if (reason === "command" && said && state.texts.entries.length === 0)
@@ -204,12 +215,16 @@ function onResult(state: State, line: Json, now: number, out: FrameBody[]): void
   finish(state, reason, now, out);
 }
 
-function reasonOf({ talk, escaped }: State, line: Json, out: FrameBody[]): string {
+/** An error is told only where the turn ended with it: Claude also recovers from some. */
+function reasonOf(state: State, line: Json, now: number, out: FrameBody[]): string {
+  const { talk, turn } = state;
+  if (turn?.ending?.firm) return turn.ending.reason;
   const subtype = text(line["subtype"]) ?? "";
-  const well = subtype === "success" && line["is_error"] !== true;
-  if (well) return talk.command ? "command" : "end_turn";
-  if (escaped && talk.failure === undefined) return "interrupted";
+  if (subtype === "success" && line["is_error"] !== true) return talk.command ? "command" : "end_turn";
+  if (state.escaped && talk.failure === undefined) return "interrupted";
   const code = talk.failure?.code ?? (subtype === "success" ? "unknown" : subtype.replace(/^error_/, ""));
-  out.push({ type: "error", code, message: talk.failure?.message ?? (text(line["result"]) || code) });
-  return `error:${code}`;
+  if (turn === undefined) return code;
+  failed(state, code, talk.failure?.message ?? (text(line["result"]) || code), now, out);
+  learnReset(state, { apiErrorParams: { rate_limit_info: talk.limit } }, now);
+  return turn.ending?.reason ?? `error:${code}`;
 }

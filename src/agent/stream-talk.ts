@@ -1,6 +1,6 @@
 /** Stream talk: what the translation remembers of a Claude that speaks stream-json, beside what every engine remembers. */
+import { type Counts, minus, NOTHING, sumOf } from "./counts.ts";
 import { at, count, type Json, list, object, text } from "./json.ts";
-import type { Counts } from "./state.ts";
 
 /** Subagents whose messages may still come. */
 const MAX_PARENTS = 256;
@@ -14,14 +14,24 @@ export interface Talk {
   counted: Counts;
   /** The turn was begun by a command of ours, and the model has said nothing in it. */
   command: boolean;
+  /** The model was switched in this turn. */
+  switched: boolean;
   /** Why the turn will end badly. */
   failure: { readonly code: string; readonly message: string } | undefined;
+  /** What Claude last said of the account's limits. */
+  limit: Json | undefined;
 }
 
-const NOTHING: Counts = { input: 0, output: 0, cache_read: 0, cache_write: 0 };
-
 export function newTalk(): Talk {
-  return { agents: new Map(), message: new Map(), counted: NOTHING, command: false, failure: undefined };
+  return {
+    agents: new Map(),
+    message: new Map(),
+    counted: NOTHING,
+    command: false,
+    switched: false,
+    failure: undefined,
+    limit: undefined,
+  };
 }
 
 /** A call of the Agent tool has started this subagent. */
@@ -39,15 +49,15 @@ export function agentOf(talk: Talk, message: Json): string | undefined {
 
 /**
  * What Claude counted since its last result and `told` does not hold: the tokens of subagents and of calls on the side,
- * which stdout shows only in part.
+ * which stdout shows only in part. What an interrupt cut off Claude does not count, and we do.
  */
 export function restOf(talk: Talk, result: Json, told: Iterable<Counts>): Counts {
-  const total = sum(list(Object.values(object(result["modelUsage"]) ?? {})).map(countsOf));
+  const total = sumOf(list(Object.values(object(result["modelUsage"]) ?? {})).map(countsOf));
   const fresh = object(result["model_usage_since_last_result"]);
   // 2.1.330 goes on counting where an earlier process stopped; there it also says what is new.
-  const since = fresh === undefined ? minus(total, talk.counted) : sum(list(Object.values(fresh)).map(countsOf));
+  const since = fresh === undefined ? minus(total, talk.counted) : sumOf(list(Object.values(fresh)).map(countsOf));
   talk.counted = total;
-  return minus(since, sum(told));
+  return minus(since, sumOf(told));
 }
 
 function countsOf(usage: Json): Counts {
@@ -56,25 +66,5 @@ function countsOf(usage: Json): Counts {
     output: count(at(usage, "outputTokens")) ?? 0,
     cache_read: count(at(usage, "cacheReadInputTokens")) ?? 0,
     cache_write: count(at(usage, "cacheCreationInputTokens")) ?? 0,
-  };
-}
-
-function sum(all: Iterable<Counts>): Counts {
-  let to = NOTHING;
-  for (const more of all) to = joined(to, more, (a, b) => a + b);
-  return to;
-}
-
-/** Never below zero: what an interrupt cut off Claude does not count, and we do. */
-function minus(from: Counts, less: Counts): Counts {
-  return joined(from, less, (a, b) => Math.max(0, a - b));
-}
-
-function joined(a: Counts, b: Counts, by: (a: number, b: number) => number): Counts {
-  return {
-    input: by(a.input, b.input),
-    output: by(a.output, b.output),
-    cache_read: by(a.cache_read, b.cache_read),
-    cache_write: by(a.cache_write, b.cache_write),
   };
 }

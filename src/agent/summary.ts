@@ -29,7 +29,8 @@ const FIELDS: Readonly<Record<string, readonly string[]>> = {
 /** At most `MAX_SUMMARY_CHARS` characters, never empty, without anything that a screen would not show. */
 export function summaryOf(tool: string, input: unknown): string {
   const field = FIELDS[tool]?.map((name) => text(at(input, name))).find((value) => value !== undefined && value !== "");
-  return cut(visible(field ?? compact(input)));
+  // JSON has doubled its backslashes already.
+  return cut(field === undefined ? seen(compact(input)) : visible(field));
 }
 
 /**
@@ -38,19 +39,23 @@ export function summaryOf(tool: string, input: unknown): string {
  * backslash is doubled, so that no text can look like one of these.
  */
 export function visible(raw: string): string {
+  return seen(raw.replaceAll("\\", "\\\\"));
+}
+
+function seen(raw: string): string {
   let shown = "";
   for (const char of raw) shown += NAMED[char] ?? (HIDDEN.test(char) ? coded(char) : char);
   return shown;
 }
 
-const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t", "\\": "\\\\" };
+const NAMED: Readonly<Record<string, string>> = { "\n": "\\n", "\r": "\\r", "\t": "\\t" };
 
 /**
  * Cc control, Cf format (bidi, zero width, tags), Cs lone surrogates, Co private, Cn unassigned, Zl and Zp separators,
  * Zs blanks other than the plain one, and what is drawn as nothing though it is a letter, a mark or a symbol.
  */
 const HIDDEN =
-  /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\u{a0}\u{1680}\u{2000}-\u{200a}\u{202f}\u{205f}\u{3000}\p{Default_Ignorable_Code_Point}\u{2800}]|\p{Mn}|\p{Me}/u;
+  /[\p{Cc}\p{Cf}\p{Cs}\p{Co}\p{Cn}\p{Zl}\p{Zp}\u{a0}\u{1680}\u{2000}-\u{200a}\u{202f}\u{205f}\u{3000}\p{Default_Ignorable_Code_Point}\u{2800}\p{Me}]/u;
 
 function coded(char: string): string {
   return `\\u{${(char.codePointAt(0) ?? 0).toString(16)}}`;

@@ -78,22 +78,25 @@ export async function switchTo(bench: Bench, what: Setting, value: string, signa
  * After a usage limit 2.1.112 and 2.1.197 open a dialog of their own, which would take the next text's Enter, and
  * 2.1.330 sets itself to go on when the limit resets: that is the session's to decide. Esc ends both.
  */
-export async function endLimitOptions(bench: Bench, signal: AbortSignal): Promise<void> {
+export async function endLimitOptions(bench: Bench, look: Look, signal: AbortSignal): Promise<void> {
   bench.feed({ src: "switching", at: bench.now(), on: true });
   try {
-    using look = bench.look();
-    bench.type(REDRAW);
     if (!(await shows(bench, look, offersOptions, signal))) return;
     bench.type(ESC);
-    await shows(bench, look, (lines) => !offersOptions(lines), signal);
+    await shows(bench, look, (lines) => !offersOptions(lines) || CANCELLED.test(lines.join("\n")), signal);
   } finally {
     bench.feed({ src: "switching", at: bench.now(), on: false });
   }
 }
 
-/** The dialog's first choice, or the footer of 2.1.330. */
+/** The notice stays where it is, and this one comes below it. */
+const CANCELLED = /continue cancelled/;
+
+/** The dialog, whose letters may stand there in part where they were there before, or the notice of 2.1.330. */
 export function offersOptions(lines: readonly string[]): boolean {
-  return /Stop and wait for limit to reset|Continuing automatically .*Esc to cancel/.test(lines.join("\n"));
+  return /What do you want to do\?|Stop and wait for limit|Continuing automatically|set to continue auto/.test(
+    lines.join("\n"),
+  );
 }
 
 /** What a gate leaves to a person, no mode may decide. */

@@ -12,13 +12,44 @@ const HOLD_MS = 1_000;
 /** A call that only PostToolBatch told of waits this long for the transcript's fuller account. */
 const BATCH_MS = 600;
 
-/** What a call will run is settled; what the transcript said of it before is not what runs. */
-export function judged(state: State, id: string, body: Json, now: number, out: FrameBody[]): void {
-  if (!state.judging.delete(id)) return;
+/** PreToolUse: what the call runs is settled. What the transcript said of it before may be another input. */
+export function ready(state: State, body: Json, agent: string | undefined, now: number, out: FrameBody[]): void {
+  const id = text(body["tool_use_id"]);
+  if (id === undefined) return;
+  ensureTool(state, body, agent, now);
+  state.judging.delete(id);
   const tool = state.tools.get(id);
   if (tool === undefined || tool.started) return;
-  state.tools.set(id, { ...tool, input: body["tool_input"] ?? {}, until: now + HOLD_MS });
-  if (tool.due) start(state, id, now, out);
+  const input = body["tool_input"] ?? {};
+  state.tools.set(id, { ...tool, input, since: now, until: now + HOLD_MS, ready: true, queued: false });
+  if (tool.due || state.announced.delete(id)) start(state, id, now, out);
+}
+
+/** The transcript shows the call. Claude runs some calls one after the other: whose turn it is not has not begun. */
+export function listed(state: State, id: string, now: number, out: FrameBody[]): void {
+  const tool = state.tools.get(id);
+  if (tool === undefined || tool.started) return;
+  tool.due = true;
+  tool.queued = !tool.ready && inFront(state, id, tool);
+  if (!tool.queued) start(state, id, now, out);
+}
+
+function inFront(state: State, id: string, { agent }: Tool): boolean {
+  for (const [other, tool] of state.tools) {
+    if (other === id) break;
+    if (!tool.done && tool.agent === agent) return true;
+  }
+  return false;
+}
+
+/** Those that waited for the end of another have theirs now, or their own PreToolUse in a moment. */
+function advance(state: State, now: number): void {
+  for (const [id, tool] of state.tools) {
+    if (!tool.queued || inFront(state, id, tool)) continue;
+    tool.queued = false;
+    tool.until = now + HOLD_MS;
+    return;
+  }
 }
 
 /** Remembers the call that a hook or a transcript block names. */
@@ -76,7 +107,9 @@ export interface Outcome {
 export function result(state: State, id: string | undefined, outcome: Outcome, now: number, out: FrameBody[]): void {
   const tool = id === undefined ? undefined : state.tools.get(id);
   if (id === undefined || tool === undefined || tool.done) return;
+  if (tool.queued) start(state, id, now, out);
   tool.done = true;
+  advance(state, now);
   const settled = settleAsks(state.asks, id, outcome, settledBy(state));
   if (settled.length > 0) state.settledAt = now;
   const closed: FrameBody = {
@@ -118,6 +151,7 @@ export function onBatch(state: State, body: Json, agent: string | undefined, now
     const tool = state.tools.get(text(call["tool_use_id"]) ?? "");
     if (tool === undefined || tool.done) continue;
     tool.fallback = call["tool_response"] ?? null;
+    tool.queued = false;
     tool.until = now + BATCH_MS;
   }
 }

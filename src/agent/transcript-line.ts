@@ -8,7 +8,7 @@ import { textsOf, thought } from "./overheard.ts";
 import { promptOf } from "./prompts.ts";
 import type { State } from "./state.ts";
 import { written } from "./texts.ts";
-import { ensureTool, result, start, unwrapped } from "./tools.ts";
+import { ensureTool, listed, result, unwrapped } from "./tools.ts";
 import { countUsage, end, finish, MARK_MS } from "./turns.ts";
 
 /** `fileAgent`: the subagent whose file it stands in; `now`: when it was read, ms since 1970. */
@@ -50,7 +50,7 @@ function onAssistant(state: State, line: Json, agent: string | undefined, now: n
       thought(state, id, mused, agent, out);
     } else if (block["type"] === "tool_use") {
       ensureTool(state, { tool_use_id: block["id"], tool_name: block["name"], tool_input: block["input"] }, agent, now);
-      start(state, text(block["id"]) ?? "", now, out);
+      listed(state, text(block["id"]) ?? "", now, out);
     }
   }
 }
@@ -60,7 +60,8 @@ function onApiErrorLine(state: State, line: Json, now: number, out: FrameBody[])
   learnReset(state, line, now);
   if (ending?.firm) finish(state, ending.reason, now, out);
   else if (state.turn !== undefined) {
-    if (state.catchingUp) failed(state, text(line["error"]) ?? "unknown", words(at(line["message"], "content")), now, out);
+    if (state.catchingUp)
+      failed(state, text(line["error"]) ?? "unknown", words(at(line["message"], "content")), now, out);
     else end(state, "error:unknown", now, MARK_MS, false);
   }
 }

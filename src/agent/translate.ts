@@ -9,7 +9,7 @@ import { onHook } from "./hook-call.ts";
 import { onHeard } from "./overheard.ts";
 import type { Source } from "./source.ts";
 import type { State } from "./state.ts";
-import { onMessage, onRuns, onSent } from "./stream-message.ts";
+import { onMessage, onRuns, onSent, onSet } from "./stream-message.ts";
 import { isTold } from "./texts.ts";
 import { closeByBatch, result, start } from "./tools.ts";
 import { commandDone, onLine } from "./transcript-line.ts";
@@ -33,7 +33,8 @@ export function translate(state: State, source: Source): FrameBody[] {
 export function deadline(state: State): number | undefined {
   let due = state.turn?.ending?.until;
   for (const tool of state.tools.values()) {
-    if (!tool.done && (!tool.started || tool.fallback !== undefined)) due = Math.min(due ?? tool.until, tool.until);
+    if (!tool.done && !tool.queued && (!tool.started || tool.fallback !== undefined))
+      due = Math.min(due ?? tool.until, tool.until);
   }
   for (const { until } of state.asks.values()) if (until !== undefined) due = Math.min(due ?? until, until);
   if (state.dialogAt !== undefined) due = Math.min(due ?? state.dialogAt, state.dialogAt);
@@ -50,7 +51,7 @@ function step(state: State, source: Source, out: FrameBody[]): void {
   else if (source.src === "state") onState(state, source.state, source.since ?? source.at, source.at, out);
   else if (source.src === "tap") onHeard(state, source.heard, source.agent, out);
   else if (source.src === "message") onMessage(state, source.message, source.held, source.at, out);
-  else if (source.src === "set") meta(state, source.set, out);
+  else if (source.src === "set") onSet(state, source.set, out);
   else if (source.src === "sent") onSent(state, source.command, source.at, out);
   else if (source.src === "runs") onRuns(state, source.body, source.at, out);
   else if (source.src === "title") meta(state, { title: source.title }, out);
@@ -113,7 +114,7 @@ function onTick(state: State, now: number, out: FrameBody[]): void {
     if (!waitsForPerson(state.asks)) out.push({ type: "meta", note: DIALOG_NOTE });
   }
   for (const [id, tool] of state.tools) {
-    if (tool.until > now || tool.done) continue;
+    if (tool.until > now || tool.done || tool.queued) continue;
     start(state, id, now, out);
     if (tool.fallback !== undefined) closeByBatch(state, id, tool, now, out);
   }

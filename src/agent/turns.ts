@@ -1,6 +1,6 @@
 /** Turns: when one begins and ends, by Claude's word or by what its being idle lets us conclude, and what it used. */
 import type { FrameBody } from "../frame/frame.ts";
-import { dropAsks, waitsForPerson } from "./asks.ts";
+import { dropAsks } from "./asks.ts";
 import { restStatus, showStatus } from "./frames.ts";
 import { count, type Json } from "./json.ts";
 import type { State, Turn } from "./state.ts";
@@ -14,8 +14,8 @@ export const SETTLE_MS = 2_000;
 /** Idle without Stop is an interrupt; its mark, if any, follows within 190 ms. */
 export const MARK_MS = 700;
 
-/** Before the first word there is mostly no mark: half a line may be written with one, 60 to 180 ms after idle on a desktop. */
-const SILENT_MARK_MS = 250;
+/** Before the first word there is mostly no mark: only half a line would be written with one, 60 to 140 ms after idle on a desktop. */
+const SILENT_MARK_MS = 180;
 
 /** A question's hook comes within 0.1 s of the dialog that asks it; on a loaded Raspberry Pi it may take ten times that. */
 export const DIALOG_MS = 2_000;
@@ -29,9 +29,9 @@ const LATE_MS = 250;
 /** Claude entered this state; `since`: when, as far as it says so. */
 export function onState(state: State, claude: ClaudeState, since: number, now: number, out: FrameBody[]): void {
   const before = state.claude;
-  if (claude === "waiting" && since < state.settledAt + LATE_MS && !waitsForPerson(state.asks)) return;
-  // Without a status file a waiting dialog looks idle in the title.
   const held = [...state.asks.values()].some((ask) => ask.until === undefined);
+  if (claude === "waiting" && since < state.settledAt + LATE_MS && !held) return;
+  // Without a status file a waiting dialog looks idle in the title.
   const is = claude === "idle" && !state.row.statusFile && held ? "waiting" : claude;
   state.claude = is;
   if (is !== "waiting") state.dialogAt = undefined;
@@ -47,10 +47,10 @@ export function onState(state: State, claude: ClaudeState, since: number, now: n
   if (is !== "idle" || state.turn === undefined) showStatus(state, now, out);
 }
 
-/** On a loaded board the mark is late like everything else: the time from our Esc to idle tells how late. */
+/** On a loaded board the mark is late like everything else: the 0.1 s from our Esc to idle are so many more, and tell it. */
 function markWait({ spoke, escAt }: Turn, now: number): number {
   if (spoke || escAt === undefined) return MARK_MS;
-  return Math.min(SETTLE_MS, Math.max(SILENT_MARK_MS, 2 * (now - escAt)));
+  return Math.min(SETTLE_MS, Math.max(SILENT_MARK_MS, 1.5 * (now - escAt)));
 }
 
 /** A switch is ours from its first key to Claude's answer; a dialog that it leaves behind is shown like any other. */
@@ -62,6 +62,7 @@ export function onSwitching(state: State, on: boolean, now: number, out: FrameBo
     return;
   }
   if (state.claude === "waiting") state.dialogAt = now + DIALOG_MS;
+  else state.commandOwed = false;
   showStatus(state, now, out);
 }
 

@@ -32,6 +32,8 @@ export interface BoxOptions {
   readonly conversations: Conversations;
   readonly hooks: HookRules;
   readonly login: LoginPort;
+  /** Variables that no creator may set: they decide what pays, and for whom. */
+  readonly reserved: ReadonlySet<string>;
   readonly now: () => number;
 }
 
@@ -172,7 +174,15 @@ export class BoxControl implements Control {
     const { id, resume, fork, env, auth } = command;
     if (resume !== undefined) return this.#createByResume(who, command, resume);
     if (who.sessions !== undefined) throw new CibError("forbidden", "a token bound to sessions cannot create others");
-    if (env !== undefined) authorise(who, ["sessions:env"], undefined);
+    if (env !== undefined) {
+      authorise(who, ["sessions:env"], undefined);
+      const name = Object.keys(env).find((each) => this.#o.reserved.has(each));
+      if (name !== undefined)
+        throw new CibError(
+          "bad_request",
+          `env.${name}: the box sets it; what pays is chosen by auth, where calls go by the daemon`,
+        );
+    }
     if (fork !== undefined) {
       if (command.workdir !== undefined)
         throw new CibError("bad_request", "workdir: does not go with fork, which works where its source does");

@@ -2,6 +2,7 @@
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo } from "node:net";
 import { setTimeout as pause } from "node:timers/promises";
+import { type PaidCall, paidCall } from "./paid.ts";
 
 /** Largest request body that is read: a long conversation with every tool schema stays below 2 MB. */
 const MAX_BODY_BYTES = 32 * 1024 * 1024;
@@ -66,12 +67,16 @@ export interface Model extends AsyncDisposable {
   readonly url: string;
   /** Every main and subagent request, in order of arrival: the record of what Claude really sent. */
   readonly requests: readonly ModelRequest[];
+  /** Every call of any kind, and what was to pay for it. */
+  readonly calls: readonly PaidCall[];
 }
 
 /** Starts the API on a free loopback port. */
 export async function startModel(script: Script, options: ModelOptions = {}): Promise<Model> {
   const requests: ModelRequest[] = [];
+  const calls: PaidCall[] = [];
   const server = createServer((req, res) => {
+    calls.push(paidCall(req));
     answer(req, res, script, options, requests).catch((fault: unknown) => {
       if (!res.headersSent) fail(res, 500, fault instanceof Error ? fault.message : "script failed");
       else res.destroy();
@@ -82,6 +87,7 @@ export async function startModel(script: Script, options: ModelOptions = {}): Pr
   return {
     url: `http://127.0.0.1:${port}`,
     requests,
+    calls,
     async [Symbol.asyncDispose]() {
       server.closeAllConnections();
       await new Promise((done) => server.close(done));

@@ -18,16 +18,14 @@ export class Limit {
     this.#resetsAt = body.state === "waiting_for_input" ? body.limit_resets_at : undefined;
   }
 
-  /** When the waiting ends, ms since 1970; undefined: nothing is waited for. May have passed already, after a restart. */
+  /** When the waiting ends, ms since 1970: ask `over` then. Undefined: nothing is waited for. May have passed, after a restart. */
   get due(): number | undefined {
     return this.#resetsAt === undefined ? undefined : this.#resetsAt + LIMIT_MARGIN_MS;
   }
 
-  /** The status to tell while it is waited for: after a start of Claude, instead of idle. */
-  status(elapsedMs: number): FrameBody | undefined {
-    const limit_resets_at = this.#resetsAt;
-    if (limit_resets_at === undefined) return undefined;
-    return { type: "status", state: "waiting_for_input", elapsed_ms: elapsedMs, limit_resets_at };
+  /** When the limit resets, ms since 1970: for `AgentSpec.limitResetsAt`, so that a Claude started anew waits on. */
+  get resetsAt(): number | undefined {
+    return this.#resetsAt;
   }
 
   /** Ends the waiting when its time has come: true once, then the session tells `status` idle and may go on. */

@@ -2,6 +2,7 @@ import assert from "node:assert/strict";
 import { access, readFile, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import type { Call, Judgement } from "../../src/agent/agent.ts";
 import { startInbox } from "../../src/agent/hook-inbox.ts";
 import type { Block, Script } from "../../src/demo/model.ts";
@@ -194,8 +195,8 @@ for (const version of ALL_VERSIONS) {
         const answered = (): Promise<string | undefined> => readFile(out, "utf8").catch(() => undefined);
         if (first === "forged") {
           assert.equal(claimOf(rig, forged.id).release({ behavior: "allow" }), true);
-          let said: string | undefined;
-          while (said === undefined) said = await answered();
+          let said = await answered();
+          for (; said === undefined; said = await answered()) await pause(20);
           assert.match(said, /"behavior":"allow"/);
           assert.equal(await made(rig, name), false);
           assert.equal(claimOf(rig, real.id).release({ behavior: "deny", message: "no" }), true);

@@ -4,10 +4,14 @@ import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } 
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { Login, type LoginOptions } from "../../src/agent/login.ts";
 import { boxMarker, processesOf } from "../../src/agent/process-tree.ts";
 import { ALL_VERSIONS, claudeCommand, JS_VERSION, offlineReason } from "../e2e/claude-versions.ts";
 import { type OAuthServer, startOAuth } from "./oauth-server.ts";
+
+/** Between looks at processes: nothing tells when one that is not ours ends. */
+const LOOK_MS = 50;
 
 let server: OAuthServer;
 before(async () => {
@@ -195,5 +199,8 @@ function files(folder: string): string[] {
 /** A process ends when the kernel says so: looked at until it has. */
 async function until(condition: () => Promise<boolean>): Promise<void> {
   const deadline = Date.now() + 20_000;
-  while (!(await condition())) assert.ok(Date.now() < deadline, "waited in vain");
+  while (!(await condition())) {
+    assert.ok(Date.now() < deadline, "waited in vain");
+    await pause(LOOK_MS);
+  }
 }

@@ -20,6 +20,8 @@ const KEY = "sk-ant-dummy-0123456789abcdefghijklmnop";
 export interface RigOptions {
   readonly version: string;
   readonly script: Script;
+  /** Whether the API has a model of this name. */
+  readonly knows?: (model: string) => boolean;
   readonly spec?: Partial<AgentSpec>;
   /** Start Claude in the folders of an earlier rig. */
   readonly base?: string;
@@ -57,10 +59,11 @@ export async function startRig(options: RigOptions): Promise<Rig> {
   const wake = (): void => {
     for (const waiter of [...waiters]) waiter();
   };
-  const model = await startModel((request) => {
+  const script: Script = (request) => {
     queueMicrotask(wake);
     return options.script(request);
-  });
+  };
+  const model = await startModel(script, options.knows === undefined ? {} : { knows: options.knows });
   const frames: FrameBody[] = [];
   const positions: Position[] = [];
   const exits: Exit[] = [];

@@ -5,12 +5,12 @@ import { join } from "node:path";
 import { after, describe, it } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import type { AgentEvents } from "../../src/agent/agent.ts";
+import { at } from "../../src/agent/json.ts";
 import type { ModelRequest, Turn } from "../../src/demo/model.ts";
 import type { FrameBody } from "../../src/frame/frame.ts";
-import { ALL_VERSIONS, offlineReason } from "../e2e/claude-versions.ts";
+import { ALL_VERSIONS, NEWEST, offlineReason } from "../e2e/claude-versions.ts";
 import { MODEL, type Rig, type RigOptions, startRig, textOf } from "./rig.ts";
 
-const HAIKU = "claude-haiku-4-5-20251001";
 const never = new AbortController().signal;
 
 /** Whether the model is given back a tool's result, and no new prompt after it. */
@@ -45,7 +45,7 @@ const QUESTIONS = [
 
 /** A script for a whole session: the prompt says what happens. */
 async function script(request: ModelRequest): Promise<Turn> {
-  const { last } = request;
+  const last = request.last.split("\n").findLast((line) => !/^[<(]/.test(line)) ?? "";
   if (request.caller === "subagent")
     return returned(request)
       ? { blocks: [{ text: "errand done" }], usage: { input: 9, output: 10 } }
@@ -58,7 +58,9 @@ async function script(request: ModelRequest): Promise<Turn> {
   if (last.includes("overloaded")) return { status: 529, error: "overloaded" };
   if (last.includes("endless")) return { blocks: [{ text: endless(request.gone) }] };
   if (last.includes("two models") && !returned(request))
-    return { blocks: [{ text: "first " }, { tool: "Bash", input: { command: "sleep 0.4" } }] };
+    return {
+      blocks: [{ text: "first " }, { tool: "Bash", input: { command: "for i in 1 2 3 4; do sleep 0.1; done" } }],
+    };
   if (returned(request)) return { blocks: [{ text: ["It ", "is ", "done."] }], usage: { input: 20, output: 6 } };
   if (last.includes("tool"))
     return {
@@ -82,7 +84,7 @@ async function script(request: ModelRequest): Promise<Turn> {
   if (last.includes("choose")) return { blocks: [{ tool: "AskUserQuestion", input: { questions: QUESTIONS } }] };
   if (last.includes("touch"))
     return { blocks: [{ tool: "Bash", input: { command: `touch ${last.split(" ").at(-1)}` } }] };
-  if (last.includes("sleep")) return { blocks: [{ tool: "Bash", input: { command: "sleep 30" } }] };
+  if (last.includes("wait")) return { blocks: [{ tool: "Bash", input: { command: "tail -f /dev/null" } }] };
   return { blocks: [{ text: `You said: ${last.trim()}` }], usage: { input: 11, output: 5 } };
 }
 
@@ -101,7 +103,13 @@ for (const version of ALL_VERSIONS) {
   describe(`stream engine on ${version}`, { skip: skip ?? false, concurrency: false }, () => {
     const rigs: Rig[] = [];
     const open = async (options: Partial<RigOptions> = {}): Promise<Rig> => {
-      const rig = await startRig({ version, script, knows: (model) => !model.startsWith("nonsense"), ...options, spec: { engine: "stream", ...options.spec } });
+      const rig = await startRig({
+        version,
+        script,
+        knows: (model) => !model.startsWith("nonsense"),
+        ...options,
+        spec: { engine: "stream", ...options.spec },
+      });
       rigs.push(rig);
       return rig;
     };
@@ -119,7 +127,10 @@ for (const version of ALL_VERSIONS) {
       assert.equal(rig.agent.terminal, false);
       assert.throws(() => rig.agent.write(Buffer.from("x")), { code: "no_terminal" });
       assert.throws(() => rig.agent.resize(80, 24), { code: "no_terminal" });
-      assert.deepEqual(rig.of("status").map((frame) => frame.state), ["idle"]);
+      assert.deepEqual(
+        rig.of("status").map((frame) => frame.state),
+        ["idle"],
+      );
       const at = rig.agent.at;
       const frames = await rig.turn("use a tool");
       assert.ok(await rig.shows(at, "use a tool"), "the transcript holds the prompt when submit resolves");
@@ -133,7 +144,12 @@ for (const version of ALL_VERSIONS) {
       ]);
       assert.equal(textOf(frames), "I look.It is done.");
       const [start] = frames.filter((frame) => frame.type === "tool.use.start");
-      assert.deepEqual(start, { type: "tool.use.start", id: "toolu_look", tool: "Bash", input: { command: "echo seen" } });
+      assert.deepEqual(start, {
+        type: "tool.use.start",
+        id: "toolu_look",
+        tool: "Bash",
+        input: { command: "echo seen" },
+      });
       const [usage] = frames.filter((frame) => frame.type === "usage");
       assert.deepEqual(usage, { type: "usage", input: 120, output: 56, cache_read: 3, cache_write: 0, model: MODEL });
       assert.deepEqual(stops(frames), ["end_turn"]);
@@ -180,7 +196,7 @@ for (const version of ALL_VERSIONS) {
       const rig = await rigOf();
       for (const [prompt, begun] of [
         ["endless", "text.delta"],
-        ["sleep", "tool.use.start"],
+        ["wait", "tool.use.start"],
       ] as const) {
         const from = rig.frames.length;
         await rig.agent.submit(prompt, never);
@@ -205,11 +221,15 @@ for (const version of ALL_VERSIONS) {
       const from = rig.frames.length;
       await rig.agent.submit("two models", never);
       await rig.until(() => rig.of("tool.use.start", from).length > 0, "the tool");
-      assert.equal(await rig.agent.switch("model", HAIKU, never), HAIKU);
-      assert.deepEqual(rig.of("meta", from).filter((frame) => frame.model !== undefined).map((frame) => frame.model), [HAIKU]);
+      const haiku = await rig.agent.switch("model", "haiku", never);
+      assert.match(haiku, /^claude-haiku-/);
+      assert.deepEqual(stops(rig.frames.slice(from)), [], "in the middle of the turn");
+      assert.equal(rig.of("meta", from).findLast((frame) => frame.model !== undefined)?.model, haiku);
       await rig.until(() => rig.of("stop", from).length > 0, "the end");
-      assert.equal(rig.model.requests.at(-1)?.model, HAIKU);
-      assert.equal(rig.of("usage", from)[0]?.model, HAIKU);
+      // Before 2.1.330 a turn goes on with the model that it began with.
+      if (version !== NEWEST) await rig.turn("with the new one");
+      assert.equal(rig.model.requests.at(-1)?.model, haiku);
+      assert.equal(rig.of("usage", from)[0]?.model, haiku);
       assert.equal(await rig.agent.switch("mode", "plan", never), "plan");
       assert.equal(rig.of("meta", from).at(-1)?.permission_mode, "plan");
       await assert.rejects(rig.agent.switch("mode", "silly", never), { code: "bad_request" });
@@ -220,7 +240,7 @@ for (const version of ALL_VERSIONS) {
       const rig = await rigOf();
       await assert.rejects(rig.agent.switch("model", "nonsense-9", never), { code: "bad_request" });
       const frames = await rig.turn("and now");
-      assert.equal(textOf(frames), "You said: and now");
+      assert.deepEqual(stops(frames), ["end_turn"]);
       assert.notEqual(rig.model.requests.at(-1)?.model, "nonsense-9");
     });
 
@@ -240,7 +260,7 @@ for (const version of ALL_VERSIONS) {
       const rig = await rigOf();
       const frames = await rig.turn("be refused");
       const [error] = frames.filter((frame) => frame.type === "error");
-      assert.match(error?.message ?? "", /400 bad thing/);
+      assert.match(error?.message ?? "", /400.*bad thing/);
       assert.deepEqual(stops(frames), [`error:${error?.code}`]);
       for (const [prompt, status] of [
         ["overloaded", "529"],
@@ -324,7 +344,7 @@ for (const version of ALL_VERSIONS) {
       const [start] = frames.filter((frame) => frame.type === "tool.use.start");
       assert.deepEqual(start?.input, { command: "echo judged" });
       const [result] = frames.filter((frame) => frame.type === "tool.use.result");
-      assert.equal((result?.output as { stdout?: string }).stdout, "judged");
+      assert.equal(at(result?.output, "stdout"), "judged");
       const file = join(rig.base, "never");
       const refused = await rig.turn(`touch ${file}`);
       assert.equal(existsSync(file), false);

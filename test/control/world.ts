@@ -97,6 +97,7 @@ export class ControlWorld implements AsyncDisposable {
       conversations: { list: async () => ({ conversations: [] }) },
       hooks: this.hooks,
       login: this.login,
+      reserved: new Set(["ANTHROPIC_API_KEY"]),
       health: { version: "9.9.9", uptimeS: () => 12, details: () => ({ sessions: inner.sessions.all().length }) },
     });
     return [tokens, control];
