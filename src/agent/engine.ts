@@ -3,7 +3,7 @@ import type { Agent, AgentEvents, AgentSpec, Engine, Position } from "./agent.ts
 import { environment, prepare } from "./command.ts";
 import { type HookInbox, startInbox } from "./hook-inbox.ts";
 import { type Json, text } from "./json.ts";
-import { promptOf } from "./prompts.ts";
+import { isInterruptMark, promptOf } from "./prompts.ts";
 import { PtyAgent } from "./pty-agent.ts";
 import { seed } from "./seed.ts";
 import type { Source } from "./source.ts";
@@ -158,6 +158,8 @@ async function beginning(spec: AgentSpec, state: State, events: AgentEvents, now
   const since = seen === undefined || (seen.turnOpen && prompts.length === 0) ? 0 : (first ?? Number.POSITIVE_INFINITY);
   await read((line) => {
     const stamp = stampOf(line);
+    // A Claude that loses its daemon interrupts itself: nobody else can, without a terminal.
+    if (spec.engine === "stream" && isInterruptMark(line)) return;
     if (stamp >= since) emit({ src: "line", at: stamp > 0 ? stamp : now(), line });
   });
   emit({ src: "caught-up", at: now() });

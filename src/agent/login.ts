@@ -238,13 +238,13 @@ export class Login implements AsyncDisposable {
     if (this.#o.token() !== undefined) return { logged_in: true, method: "oauth_token" };
     const { command, home, user } = this.#o;
     const env = this.#environment(`login-${randomUUID()}`);
-    const [file = "claude", ...args] = asUser({
-      argv: [...command, "auth", "status", "--json"],
-      ...(user && { user }),
-    });
+    const argv = [...command, "auth", "status", "--json"];
+    const [file = "claude", ...args] = asUser({ argv, ...(user && { user }) });
+    const direct = file === argv[0] && user !== undefined ? { uid: user.uid, gid: user.gid } : {};
+    const how = { env, cwd: home, timeout: STATUS_DEADLINE_MS, ...direct };
     const out = await new Promise<string>((done) => {
       // Where nobody is logged in it ends with 1, and says so all the same.
-      execFile(file, args, { env, cwd: home, timeout: STATUS_DEADLINE_MS }, (_fault, printed) => done(printed));
+      execFile(file, args, how, (_fault, printed) => done(printed));
     });
     const told = parse(out);
     return { logged_in: told?.["loggedIn"] === true, method: text(told?.["authMethod"]) ?? "none" };

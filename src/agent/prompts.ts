@@ -1,6 +1,8 @@
 /** Prompts: whether a transcript line, or a hook, shows a given text as something the user said. */
 import { at, type Json, list, text, words } from "./json.ts";
 
+const INTERRUPTED = "[Request interrupted by user";
+
 /** Claude turns tabs into spaces, trims ends, unifies line ends, and 2.1.330 marks long pastes: only the words count. */
 export function normal(prompt: string): string {
   return prompt
@@ -28,7 +30,12 @@ export function promptOf(line: Json): string | undefined {
   const said = words(content);
   if (said.trimStart().startsWith("<pasted_content ")) return said;
   if (said.startsWith("<")) return commandOf(said) ?? bangOf(said) ?? (isEcho(said) ? undefined : said);
-  return said === "" || said.startsWith("[Request interrupted by user") ? undefined : said;
+  return said === "" || said.startsWith(INTERRUPTED) ? undefined : said;
+}
+
+/** Whether the line says that what it follows was interrupted. */
+export function isInterruptMark(line: Json): boolean {
+  return line["type"] === "user" && words(at(line["message"], "content")).startsWith(INTERRUPTED);
 }
 
 /** Whether `said` (from `promptOf` or UserPromptSubmit) is the prompt `wanted`. */

@@ -14,6 +14,7 @@ import type { Heard } from "./tap-stream.ts";
 import { Turnstile } from "./turnstile.ts";
 import { type Desk, emptyBox, Submission, typeText } from "./typist.ts";
 import { keepingDefaults } from "./user-settings.ts";
+import { View } from "./view.ts";
 
 /** Ready in 0.6 s (native) or 1 s (JavaScript) on a desktop; a Raspberry Pi 2 with a cold SD card takes up to a minute. */
 const START_DEADLINE_MS = 120_000;
@@ -29,9 +30,6 @@ const COMMAND_WORKS_MS = 60_000;
 
 /** Commands that Claude saves as the default of every session of this configuration. */
 const SAVES = /^\/(model|effort)\s+\S/;
-
-/** A person's draft may be longer than what we typed last. */
-const DRAFT = "\n".repeat(20);
 
 /** Claude offers what to do about a usage limit 0.1 s after the turn on a desktop. */
 const LIMIT_OPTIONS_MS = 10_000;
@@ -58,6 +56,7 @@ export class PtyAgent implements Agent {
   readonly #ended: Promise<void>;
   #end: () => void = () => undefined;
   readonly #typing = new Turnstile();
+  readonly #view: View;
   #lastText = "";
   #draft = false;
   #stopping = false;
@@ -107,6 +106,7 @@ export class PtyAgent implements Agent {
         exit: (code, signal) => void this.#onExit(code, signal).catch(this.#fault),
       },
     );
+    this.#view = new View(this.#pty, this.#senses.screen);
     this.#senses.attend(this.#pty.pid);
     this.ready = this.#untilReady();
     this.ready.catch(() => undefined);
@@ -183,7 +183,7 @@ export class PtyAgent implements Agent {
   }
 
   resize(cols: number, rows: number): void {
-    this.#pty.resize(cols, rows);
+    this.#view.resize(cols, rows);
   }
 
   async interrupt(signal: AbortSignal): Promise<boolean> {
@@ -282,7 +282,7 @@ export class PtyAgent implements Agent {
   #afterLimit(): void {
     const deadline = AbortSignal.timeout(LIMIT_OPTIONS_MS);
     // From now on: it may be drawn before the turn is told to have ended, and is not drawn again for Ctrl+L.
-    const look = this.#bench().look();
+    const look = this.#view.look();
     const ended = this.#typing.pass(async () => {
       await this.#senses.until(() => this.#state.turn === undefined, LIMIT_OPTIONS_MS, deadline);
       if (this.#exit === undefined) await endLimitOptions(this.#bench(), look, deadline);
@@ -292,18 +292,24 @@ export class PtyAgent implements Agent {
 
   #bench(): Bench {
     const gone = (): boolean => this.#exit !== undefined || this.#stopping;
+    const draft = (): boolean => this.#draft;
+    const leave = (is: boolean): void => {
+      this.#draft = is;
+    };
     return {
       spec: this.#spec,
       state: this.#state,
       get gone() {
         return gone();
       },
-      type: (keys) => this.#pty.write(keys),
-      emptyBox: async (anyway) => {
-        if (anyway || this.#draft) await emptyBox(this.#desk(), DRAFT);
-        this.#draft = false;
+      get draft() {
+        return draft();
       },
-      look: () => this.#senses.screen.look(this.#pty.cols, this.#pty.rows),
+      set draft(is) {
+        leave(is);
+      },
+      type: (keys) => this.#pty.write(keys),
+      look: () => this.#view.look(),
       check: () => this.#senses.check(),
       feed: (source) => this.#senses.feed(source),
       now: this.#now,

@@ -112,8 +112,10 @@ export class StreamAgent implements Agent {
         parent_tool_use_id: null,
         session_id: this.#state.meta["claude_session"] ?? this.#spec.conversation,
       });
-      await this.#feed.until(() => submission.taken || submission.over, TAKE_DEADLINE_MS, signal);
-      if (!submission.taken && !submission.over) await this.#takeBack(uuid);
+      const known = (): boolean => submission.taken || submission.refused !== undefined;
+      await this.#feed.until(known, TAKE_DEADLINE_MS, signal);
+      if (submission.refused !== undefined) throw new CibError("hook_blocked", `text: not sent: ${submission.refused}`);
+      if (!known()) await this.#takeBack(uuid);
       // Claude shows a prompt to its hooks before it writes it down; killed in between, it would forget it.
       const kept = (): boolean => submission.kept || (command && submission.over);
       await this.#feed.until(kept, command ? COMMAND_WORKS_MS : KEEP_DEADLINE_MS, signal);
@@ -181,7 +183,7 @@ export class StreamAgent implements Agent {
       if (type === "system" && message["subtype"] === "init") this.#feed.follow(text(message["session_id"]) ?? "");
       this.#feed.message(message);
     }
-    this.#desk.sweep();
+    this.#desk.told(message);
   }
 
   #onSkipped(bytes: number): void {
@@ -190,7 +192,11 @@ export class StreamAgent implements Agent {
   }
 
   async #untilReady(): Promise<void> {
-    const hello = this.#control.request({ subtype: "initialize", hooks: hookWishes(), forwardSubagentText: true });
+    const hello = this.#control.request({
+      subtype: "initialize",
+      hooks: hookWishes(this.#spec),
+      forwardSubagentText: true,
+    });
     const why = `did not get ready within ${START_DEADLINE_MS / 1000} s`;
     try {
       this.#switch.initialized(await hello);

@@ -2,11 +2,10 @@
  * Stream desk: what Claude asks us over its own lines, its hooks and its permissions, and how each is answered. Nobody but
  * Claude can ask here, so a call at the hook inbox means nothing to this engine.
  */
-import type { AgentEvents, AgentSpec, Call, Claim, Judgement } from "./agent.ts";
+import type { AgentEvents, AgentSpec, Claim } from "./agent.ts";
 import { at, type Json, object, text, words } from "./json.ts";
-import { answerOf, callOf, judgedBody } from "./judging.ts";
 import { textsOf } from "./overheard.ts";
-import { isPrompt } from "./prompts.ts";
+import { Porter, timeoutOf } from "./porter.ts";
 import { Questions } from "./questions.ts";
 import type { State } from "./state.ts";
 import type { StreamControl } from "./stream-control.ts";
@@ -15,11 +14,8 @@ import { isTold } from "./texts.ts";
 
 /** Hooks that come as requests. What they do not tell, the messages do. */
 const HOOKS = ["PreToolUse", "PostToolUse", "UserPromptSubmit", "SubagentStart"] as const;
-/** Claude waits this long for the answer to one. The session's own deadlines are shorter; without an answer Claude goes on. */
-const HOOK_TIMEOUT_S = 600;
 /** The transcript's batches are 100 ms apart, and more on a loaded machine. */
 const OWED_MS = 1_000;
-const PASS: Judgement = { do: "pass" };
 
 export interface DeskOptions {
   readonly spec: AgentSpec;
@@ -32,20 +28,37 @@ export interface DeskOptions {
 }
 
 /** `initialize`'s wish for these hooks: the event is the callback's name. */
-export function hookWishes(): object {
-  return Object.fromEntries(HOOKS.map((event) => [event, [{ hookCallbackIds: [event], timeout: HOOK_TIMEOUT_S }]]));
+export function hookWishes(spec: AgentSpec): object {
+  return Object.fromEntries(
+    HOOKS.map((event) => [event, [{ hookCallbackIds: [event], timeout: timeoutOf(event, spec) }]]),
+  );
 }
 
 export class StreamDesk {
   readonly #o: DeskOptions;
   readonly #questions: Questions;
+  readonly #porter: Porter;
   /** Requests that Claude may still take back. */
-  readonly #open = new Map<string, AbortController>();
+  readonly #open = new Map<string, { readonly gone: AbortController; readonly message: Json }>();
 
   constructor(options: DeskOptions) {
     this.#o = options;
-    const { state, feed, now } = options;
+    const { spec, state, events, feed, now, fault } = options;
     this.#questions = new Questions({ asks: state.asks, feed: (source) => feed.feed(source), now });
+    this.#porter = new Porter({
+      spec,
+      row: state.row,
+      judge: (call) => events.judge(call),
+      questions: this.#questions,
+      senses: {
+        hook: (event, body, how = {}) => this.#tell(event, body, how),
+        isSubmission: (prompt) => feed.submission?.is(prompt) ?? false,
+        // That a call is being judged changes nothing: it is told when it runs.
+        feed: () => undefined,
+      },
+      now,
+      fault,
+    });
   }
 
   /** One `control_request` of Claude's. */
@@ -53,14 +66,20 @@ export class StreamDesk {
     const id = text(message["request_id"]) ?? "";
     const request = object(message["request"]) ?? {};
     const { subtype } = request;
-    if (subtype === "hook_callback") this.#hook(id, text(request["callback_id"]) ?? "", object(request["input"]) ?? {});
-    else if (subtype === "can_use_tool") this.#ask(id, message, request);
-    else this.#o.control.refuse(id, `${String(subtype)}: this client does not know it`);
+    if (subtype !== "hook_callback" && subtype !== "can_use_tool") {
+      this.#o.control.refuse(id, `${String(subtype)}: this client does not know it`);
+      return;
+    }
+    const gone = new AbortController();
+    this.#open.set(id, { gone, message });
+    const answer = subtype === "can_use_tool" ? this.#ask(id, request, gone) : this.#hook(request, gone);
+    if (answer instanceof Promise) answer.then((late) => this.#reply(id, gone, late)).catch(this.#o.fault);
+    else this.#reply(id, gone, answer);
   }
 
   /** Claude does not wait for that answer any more. */
   cancel(id: string): void {
-    this.#open.get(id)?.abort();
+    this.#open.get(id)?.gone.abort();
     this.#open.delete(id);
   }
 
@@ -68,8 +87,9 @@ export class StreamDesk {
     return this.#questions.claim(group);
   }
 
-  /** What was settled elsewhere meanwhile need not wait any longer. */
-  sweep(): void {
+  /** A message was told: what was settled by it need not wait any longer. */
+  told(message: Json): void {
+    if (message["type"] === "result") this.#porter.take("Stop", {}, new AbortController().signal);
     this.#questions.sweep();
   }
 
@@ -79,70 +99,59 @@ export class StreamDesk {
     this.#open.clear();
   }
 
-  #hook(id: string, event: string, body: Json): void {
-    const { feed, control, state } = this.#o;
-    const prompt = text(body["prompt"]);
-    const submission = feed.submission;
-    const ours = event === "UserPromptSubmit" && submission !== undefined && isPrompt(prompt ?? "", submission.text);
-    const call = callOf(event, body, ours);
-    const go = (judgement: Judgement): void => {
-      this.#tell(event, judgedBody(body, judgement), judgement);
-      control.answer(id, answerOf(event, judgement, state.row));
-    };
-    const judgement = call === undefined ? PASS : this.#judge(call);
-    if (judgement instanceof Promise) judgement.then(go).catch(this.#o.fault);
-    else go(judgement);
+  #reply(id: string, gone: AbortController, answer: object): void {
+    this.#open.delete(id);
+    if (!gone.signal.aborted) this.#o.control.answer(id, answer);
   }
 
-  #judge(call: Call): Judgement | Promise<Judgement> {
-    const failed = (thrown: unknown): Judgement => this.#unjudged(call, thrown);
-    try {
-      const owed = this.#lastWords(call);
-      const judgement = owed === undefined ? this.#o.events.judge(call) : owed.then(() => this.#o.events.judge(call));
-      return judgement instanceof Promise ? judgement.catch(failed) : judgement;
-    } catch (thrown) {
-      return failed(thrown);
-    }
+  #hook(request: Json, gone: AbortController): object | Promise<object> {
+    const event = text(request["callback_id"]) ?? "";
+    const body = object(request["input"]) ?? {};
+    const take = (): object | Promise<object> => this.#porter.take(event, body, gone.signal);
+    const owed = event === "PostToolUse" ? this.#lastWords(body["tool_response"]) : undefined;
+    return owed === undefined ? take() : owed.then(take);
   }
 
   /** A subagent's last words come before the result that they are: where only its file has them, Claude waits for that. */
-  #lastWords(call: Call): Promise<unknown> | undefined {
+  #lastWords(response: unknown): Promise<unknown> | undefined {
     const { feed, state } = this.#o;
-    if (call.on !== "result" || state.row.tellsSubagents) return undefined;
-    const [agent, said] = [text(at(call.output, "agentId")), words(at(call.output, "content")).trim()];
-    if (agent === undefined || said === "") return undefined;
+    const [agent, said] = [text(at(response, "agentId")), words(at(response, "content")).trim()];
+    if (state.row.tellsSubagents || agent === undefined || said === "") return undefined;
     return feed.until(() => isTold(textsOf(state, agent), said), OWED_MS);
   }
 
-  /** Nothing that a person shall see runs because we failed. */
-  #unjudged(call: Call, thrown: unknown): Judgement {
-    this.#o.fault(thrown);
-    return call.on === "tool" && this.#o.spec.gated !== undefined ? { do: "ask" } : { do: "pass" };
+  #ask(id: string, request: Json, gone: AbortController): object | Promise<object> {
+    const input = object(request["input"]) ?? {};
+    const body = {
+      tool_name: request["tool_name"],
+      tool_input: input,
+      agent_id: request["agent_id"],
+      cwd: this.#o.spec.workdir,
+      request_id: id,
+    };
+    const answer = this.#porter.take("PermissionRequest", body, gone.signal);
+    return answer instanceof Promise ? answer.then((late) => permissionOf(late, input)) : permissionOf(answer, input);
   }
 
-  #tell(event: string, body: Json, judgement: Judgement): void {
+  #tell(event: string, body: Json, { held, blocked }: { readonly held?: number; readonly blocked?: string }): void {
     const { feed, now } = this.#o;
     const agent = text(body["agent_id"]);
-    if (event === "SubagentStart" && agent !== undefined) feed.agent(agent);
-    if (event === "UserPromptSubmit" && agent === undefined) feed.submission?.said(text(body["prompt"]) ?? "", false);
-    const blocked = event === "UserPromptSubmit" && judgement.do === "deny";
-    if (event === "PreToolUse") feed.feed({ src: "runs", at: now(), body });
-    else feed.feed({ src: "hook", at: now(), event, body, ...(blocked ? { blocked } : {}) });
+    if (event === "Stop") return;
+    if (event === "PermissionRequest") {
+      const asked = this.#open.get(text(body["request_id"]) ?? "");
+      if (asked !== undefined) feed.message(asked.message, held);
+    } else if (event === "PreToolUse") feed.feed({ src: "runs", at: now(), body });
+    else {
+      if (event === "SubagentStart" && agent !== undefined) feed.agent(agent);
+      if (event === "UserPromptSubmit" && agent === undefined) this.#prompt(text(body["prompt"]) ?? "", blocked);
+      feed.feed({ src: "hook", at: now(), event, body, ...(blocked !== undefined && { blocked: true as const }) });
+    }
   }
 
-  #ask(id: string, message: Json, request: Json): void {
-    const { feed, control, fault } = this.#o;
-    const gone = new AbortController();
-    this.#open.set(id, gone);
-    const input = object(request["input"]) ?? {};
-    const body = { tool_name: request["tool_name"], tool_input: input };
-    const decided = this.#questions.hold(body, gone.signal, (held) => feed.message(message, held));
-    Promise.resolve(decided)
-      .then((answer) => {
-        this.#open.delete(id);
-        if (!gone.signal.aborted) control.answer(id, permissionOf(answer, input));
-      })
-      .catch(fault);
+  #prompt(said: string, blocked: string | undefined): void {
+    const { submission } = this.#o.feed;
+    if (blocked === undefined) submission?.said(said, false);
+    else if (submission?.is(said)) submission.refuse(blocked);
   }
 }
 

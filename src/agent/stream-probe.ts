@@ -2,11 +2,17 @@
 import { execFile } from "node:child_process";
 import type { AgentSpec } from "./agent.ts";
 import type { Launch } from "./command.ts";
-import { object, text } from "./json.ts";
+import { count, object, text } from "./json.ts";
 import { asUser } from "./pty.ts";
 
 /** A start takes 1 s, an answer of one word another; a Raspberry Pi 2 takes up to a minute. */
 const PROBE_DEADLINE_MS = 120_000;
+
+/** Why there was no answer. `unknown`: it is about the model; else another try may succeed. */
+export interface Refusal {
+  readonly unknown: boolean;
+  readonly words: string;
+}
 
 /**
  * What the interactive Claude does for /model with a name that it does not know, and headless Claude does not: ten tokens
@@ -15,7 +21,7 @@ const PROBE_DEADLINE_MS = 120_000;
 export function modelProbe(
   spec: AgentSpec,
   launch: Launch,
-): (model: string, signal: AbortSignal) => Promise<string | undefined> {
+): (model: string, signal: AbortSignal) => Promise<Refusal | undefined> {
   const command = launch.argv.slice(0, launch.argv.indexOf("-p"));
   return (model, signal) => {
     const argv = [
@@ -36,18 +42,26 @@ export function modelProbe(
           signal,
           ...(direct && spec.user !== undefined ? { uid: spec.user.uid, gid: spec.user.gid } : {}),
         },
-        (fault, out, err) =>
-          done(refusalOf(out) ?? (fault === null ? undefined : err.trim() || "claude did not try it")),
+        (fault, out, err) => {
+          const failed = fault === null ? undefined : { unknown: false, words: err.trim() || "claude did not try it" };
+          done(refusalOf(out) ?? failed);
+        },
       );
       child.stdin?.end();
     });
   };
 }
 
-function refusalOf(out: string): string | undefined {
+function refusalOf(out: string): Refusal | undefined {
   try {
     const result = object(JSON.parse(out));
-    return result?.["is_error"] === true ? (text(result["result"]) ?? "the API refused it") : undefined;
+    if (result?.["is_error"] !== true) return undefined;
+    const status = count(result["api_error_status"]);
+    return {
+      // 400 and 403 are how gateways say it.
+      unknown: status === 400 || status === 403 || status === 404,
+      words: text(result["result"]) ?? "the API refused it",
+    };
   } catch {
     return undefined;
   }

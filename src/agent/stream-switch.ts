@@ -4,6 +4,7 @@ import type { AgentSpec, Setting } from "./agent.ts";
 import { at, type Json, list, text } from "./json.ts";
 import type { Source } from "./source.ts";
 import type { StreamControl } from "./stream-control.ts";
+import type { Refusal } from "./stream-probe.ts";
 
 /** 2.1.112 and 2.1.197 take any word for a mode, and then behave as in none. */
 const MODES: ReadonlySet<string> = new Set(["default", "acceptEdits", "plan", "bypassPermissions", "dontAsk", "auto"]);
@@ -14,8 +15,8 @@ export interface SwitchOptions {
   readonly feed: (source: Source) => void;
   /** Milliseconds since 1970. */
   readonly now: () => number;
-  /** Asks the API, the way Claude does, whether it has this model: undefined when it has, else its words. */
-  readonly probe: (model: string, signal: AbortSignal) => Promise<string | undefined>;
+  /** Asks the API, the way Claude does, whether it has this model: undefined when it has. */
+  readonly probe: (model: string, signal: AbortSignal) => Promise<Refusal | undefined>;
 }
 
 export class StreamSwitch {
@@ -43,7 +44,10 @@ export class StreamSwitch {
     // Claude takes any name and fails with it at the next prompt: one that it does not list is tried first, on the side.
     if (!this.#models.has(value)) {
       const refusal = await probe(value, signal);
-      if (refusal !== undefined) throw new CibError("bad_request", `model: ${JSON.stringify(value)}: ${refusal}`);
+      if (refusal !== undefined) {
+        const code = refusal.unknown ? "bad_request" : "claude_failed";
+        throw new CibError(code, `model: ${JSON.stringify(value)}: ${refusal.words}`);
+      }
       this.#models.add(value);
     }
     await control.request({ subtype: "set_model", model: value }).catch((thrown: unknown) => {

@@ -8,6 +8,7 @@ import type { Source } from "./source.ts";
 import type { State } from "./state.ts";
 import { pastes } from "./typist.ts";
 import { keepingDefaults } from "./user-settings.ts";
+import type { Look } from "./view.ts";
 
 /** Claude answers within 0.5 s on a desktop; for a name it does not know it asks the API first, which may take several tries. */
 const ANSWER_MS = 30_000;
@@ -17,19 +18,21 @@ const SHOWN_MS = 3_000;
 const ENTER_AGAIN_MS = 2_000;
 /** No version has more permission modes than this. */
 const MAX_MODES = 8;
+/** A row that has not vanished from the box after this was none. */
+const ROW_MS = 300;
+/** Rows of a draft that are taken away at most. */
+const MAX_BOX_ROWS = 100;
 /** How often the screen is read while it is waited for. */
 const LOOK_MS = 20;
+
+/** A new size is drawn 30 ms later on a desktop. */
+const SETTLED_MS = 60;
 
 const ENTER = "\r";
 const ESC = "\x1b";
 const SHIFT_TAB = "\x1b[Z";
 /** Ctrl+L: Claude draws everything anew, on all three versions. */
 const REDRAW = "\x0c";
-
-/** What stands on the screen, from the moment it was asked for. */
-export interface Look extends Disposable {
-  lines(): readonly string[];
-}
 
 /** What a switch needs of its agent. */
 export interface Bench {
@@ -38,8 +41,8 @@ export interface Bench {
   /** Claude has ended. */
   readonly gone: boolean;
   type(keys: string): void;
-  /** Empties the input box: of what a person may have left in it, or `anyway`. */
-  emptyBox(anyway: boolean): Promise<void>;
+  /** The input box may hold something: a person's draft, or a prompt that was interrupted. */
+  draft: boolean;
   look(): Look;
   /** Looks at Claude's files soon: where no event tells of a change, as in a folder that has just come to be. */
   check(): void;
@@ -65,6 +68,8 @@ export async function switchTo(bench: Bench, what: Setting, value: string, signa
     bench.feed({ src: "switching", at: bench.now(), on: true });
     try {
       using look = bench.look();
+      // Where the terminal was too small to be read it is drawn for its new size first.
+      await pause(SETTLED_MS);
       bench.type(REDRAW);
       return await by(bench, look, what, value, signal);
     } finally {
@@ -136,7 +141,7 @@ async function switchByCommand(
     bench.type(ENTER);
   }
   const words = said();
-  if (words === undefined) return giveUp(bench, look, command, signal);
+  if (words === undefined) return giveUp(bench, look, command);
   await bench.until(() => atRest(state) || bench.gone, SHOWN_MS, signal);
   if (setBy(command, words) !== undefined) return value;
   if (/^Kept /.test(words)) throw new CibError("claude_failed", `${what}: turned down in the terminal: ${words}`);
@@ -146,25 +151,40 @@ async function switchByCommand(
 
 /** Types into an empty box, and makes sure that nothing else stands there: a person's draft must not go with it. */
 async function typeAlone(bench: Bench, look: Look, text: string, signal: AbortSignal): Promise<void> {
-  for (const last of [false, true]) {
-    await bench.emptyBox(last);
+  for (const again of [false, true]) {
+    if (again || bench.draft) await clearBox(bench, look, signal);
     alive(bench, signal);
     bench.type(pastes(text, false));
     if (await shows(bench, look, (lines) => boxOf(lines) === squeezed(text), signal)) return;
   }
-  await bench.emptyBox(true);
+  await clearBox(bench, look, signal);
   alive(bench, signal);
   throw new CibError("claude_failed", `claude does not show "${text}" in its input box; its screen: ${end(look)}`);
 }
 
+/** Ctrl+E and Ctrl+U twice: a row before the cursor and its end; Ctrl+K twice: what is behind it; Backspace leaves the shell mode of a `!`. */
+const CLEARING = [...Array<string>(MAX_BOX_ROWS).fill("\x05\x15\x15"), ...Array<string>(MAX_BOX_ROWS).fill("\x0b\x0b")];
+
+/** Row by row, as the screen follows: many keys at once are taken for a paste by a Claude that lags, and stand there as text. */
+async function clearBox(bench: Bench, look: Look, signal: AbortSignal): Promise<void> {
+  let still = "";
+  for (const keys of CLEARING) {
+    if (still === keys) continue;
+    const before = boxRows(look.lines());
+    bench.type(keys);
+    if (!(await shows(bench, look, (lines) => boxRows(lines) !== before, signal, ROW_MS))) still = keys;
+  }
+  bench.type("\x7f");
+  bench.draft = false;
+}
+
 /** Leaves no dialog behind, and says what stood there. */
-async function giveUp(bench: Bench, look: Look, command: string, signal: AbortSignal): Promise<never> {
+async function giveUp(bench: Bench, look: Look, command: string): Promise<never> {
   const shown = end(look);
   if (!bench.gone) {
     if (bench.state.claude === "waiting") bench.type(ESC);
-    else if (boxOf(look.lines()) === squeezed(command)) await bench.emptyBox(true);
+    else if (boxOf(look.lines()) === squeezed(command)) bench.draft = true;
   }
-  alive(bench, signal);
   throw new CibError("claude_failed", `claude did not answer ${command}; its screen: ${shown}`);
 }
 
@@ -207,6 +227,13 @@ export function modeOf(lines: readonly string[]): string | undefined {
   return MODES.find(([words]) => words.test(footer))?.[1];
 }
 
+/** The input box with its rules, which say how much of it is out of sight. */
+function boxRows(lines: readonly string[]): string {
+  const below = lines.findLastIndex(isRule);
+  const above = lines.slice(0, Math.max(0, below)).findLastIndex(isRule);
+  return lines.slice(Math.max(0, above), below + 1).join("\n");
+}
+
 /** What stands in Claude's input box, between its two rules, without blanks; undefined where there is no box. */
 export function boxOf(lines: readonly string[]): string | undefined {
   const below = lines.findLastIndex(isRule);
@@ -227,7 +254,7 @@ export function asksBack(lines: readonly string[]): boolean {
 }
 
 function isRule(line: string): boolean {
-  return /^\s*─{8,}/.test(line);
+  return /^\s*─{3,}.*─{8,}/.test(line);
 }
 
 function squeezed(text: string): string {
@@ -249,8 +276,9 @@ async function shows(
   look: Look,
   what: (lines: readonly string[]) => boolean,
   signal: AbortSignal,
+  ms = SHOWN_MS,
 ): Promise<boolean> {
-  const until = bench.now() + SHOWN_MS;
+  const until = bench.now() + ms;
   while (!what(look.lines())) {
     if (bench.now() > until || bench.gone || signal.aborted) return false;
     await pause(LOOK_MS);

@@ -1,6 +1,7 @@
 /** Turns: when one begins and ends, by Claude's word or by what its being idle lets us conclude, and what it used. */
 import type { FrameBody } from "../frame/frame.ts";
 import { dropAsks } from "./asks.ts";
+import { sumOf } from "./counts.ts";
 import { restStatus, showStatus } from "./frames.ts";
 import { count, type Json } from "./json.ts";
 import type { State, Turn } from "./state.ts";
@@ -134,13 +135,6 @@ export function countUsage(state: State, id: string, usage: Json | undefined): v
 
 /** One frame a turn: the sum over the messages of the main thread and of its subagents, each message once. */
 function usageFrame(state: State): FrameBody {
-  const sum = { input: 0, output: 0, cache_read: 0, cache_write: 0 };
-  for (const counts of state.usage.values()) {
-    sum.input += counts.input;
-    sum.output += counts.output;
-    sum.cache_read += counts.cache_read;
-    sum.cache_write += counts.cache_write;
-  }
   const model = state.meta["model"];
-  return { type: "usage", ...sum, ...(model === undefined ? {} : { model }) };
+  return { type: "usage", ...sumOf(state.usage.values()), ...(model === undefined ? {} : { model }) };
 }

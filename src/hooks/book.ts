@@ -5,6 +5,7 @@ import { FileError, writeRename } from "../files.ts";
 import { type Level, type Merged, merge, type Placed } from "./merge.ts";
 import { parseRules, type Rule, RuleError } from "./rules.ts";
 import { restored, shown } from "./shown.ts";
+import { isObject } from "./subject.ts";
 
 /** Where images and machines keep the rules that no API caller changes. */
 export const IMAGE_HOOKS = "/etc/claude-in-box/hooks.json";
@@ -42,14 +43,14 @@ export class HookBook {
   }
 
   /**
-   * Replaces the user level by `{"hooks": [rule …]}`; durable when it returns, in force from the next frame on. A rule
-   * may come as `list` gave it, with its `level`; those of the image are left out. Throws `bad_request`, and `forbidden`
-   * for the name of a locked rule.
+   * Replaces the user level; durable when it returns, in force from the next frame on. A rule may come as `list` gave
+   * it, with its `level`; those of the image are left out. Throws `bad_request`, and `forbidden` for the name of a
+   * locked rule.
    */
-  put(raw: unknown): void {
-    const { raw: whole, missing } = restored(this.#own(raw), this.#user);
+  async put(raw: readonly unknown[]): Promise<void> {
+    const { hooks, missing } = restored(ofUser(raw), this.#user);
     if (missing !== undefined) throw new CibError("bad_request", `${missing}: nothing is kept there; send its value`);
-    const rules = parsed(whole);
+    const rules = parsed({ hooks });
     refuse(this.#merged([], rules), "user");
     writeRename(this.#o.user, `${JSON.stringify({ hooks: rules }, null, 2)}\n`);
     this.#user = rules;
@@ -57,7 +58,7 @@ export class HookBook {
   }
 
   /** A session's own rules, checked, as meta.json keeps them. Throws `bad_request`, `forbidden`. */
-  check(raw: unknown): readonly Rule[] {
+  check(raw: readonly unknown[]): readonly Rule[] {
     const rules = parsed({ hooks: raw });
     refuse(this.#merged(rules), "session");
     return rules;
@@ -86,23 +87,20 @@ export class HookBook {
     return merge({ image: this.#image, user, session });
   }
 
-  /** What GET shows may be sent back. */
-  #own(raw: unknown): unknown {
-    const hooks = (raw as { readonly hooks?: unknown } | null)?.hooks;
-    if (!Array.isArray(hooks)) return raw;
-    const mine = hooks.filter((rule: { level?: unknown } | null) => rule?.level !== "image");
-    const bare = mine.map((rule: unknown) => {
-      if (typeof rule !== "object" || rule === null || !("level" in rule) || rule.level !== "user") return rule;
-      const { level: _level, ...rest } = rule;
-      return rest;
-    });
-    return { ...(raw as object), hooks: bare };
-  }
-
   #warn({ refused }: Merged): void {
     for (const { name, level, by } of refused)
       this.#o.fault(new Error(`hooks: the ${level} rule "${name}" is left out: the ${by} level has locked that name`));
   }
+}
+
+/** What GET shows may be sent back. */
+function ofUser(raw: readonly unknown[]): readonly unknown[] {
+  const mine = raw.filter((rule) => !isObject(rule) || rule["level"] !== "image");
+  return mine.map((rule) => {
+    if (!isObject(rule) || rule["level"] !== "user") return rule;
+    const { level: _level, ...rest } = rule;
+    return rest;
+  });
 }
 
 function refuse({ refused }: Merged, level: Level): void {

@@ -10,7 +10,7 @@ import { isAbout } from "./match.ts";
 import { EVENTS, isFilter, type Rule, type RunRule } from "./rules.ts";
 import type { Subject } from "./subject.ts";
 
-/** How long a session's end waits for those who watch it. */
+/** How long a session's end waits for those who observe it. */
 export const LAST_LOOK_MS = 5_000;
 
 export interface GateOptions {
@@ -120,8 +120,8 @@ export class HookGate {
     for (const armed of this.#armed.values()) armed.stop();
   }
 
-  /** The session has ended: those who observe may look at the last frames, LAST_LOOK_MS at most, then all processes end. */
-  async rest(): Promise<void> {
+  /** Resolves when those who observe have seen everything, after LAST_LOOK_MS at the latest. */
+  async looked(): Promise<void> {
     const looked = Promise.all([...this.#armed.values()].map((armed) => armed.observed()));
     let timer: NodeJS.Timeout | undefined;
     const late = new Promise<void>((done) => {
@@ -129,7 +129,6 @@ export class HookGate {
     });
     await Promise.race([looked, late]);
     clearTimeout(timer);
-    this.stop();
   }
 
   async #through<S extends Subject>(before: S, occasion: Occasion): Promise<Passed<S>> {

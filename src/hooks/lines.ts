@@ -1,8 +1,8 @@
 /** Lines: streamed text gathered into whole lines, so that a rule sees a word as a whole and not in two halves. */
 import type { Body, FrameBody } from "../frame/frame.ts";
 
-/** A line longer than this is judged in pieces: nothing Claude writes for people is. In UTF-16 units. */
-export const MAX_HELD_CHARS = 64 * 1024;
+/** Judged at once, in UTF-16 units: 16 Ki × 4 bytes at most fit into an answer of 64 KiB. No line for people is longer. */
+export const MAX_HELD_CHARS = 16 * 1024;
 
 type Delta = Body<"text.delta"> | Body<"thinking">;
 
@@ -25,10 +25,8 @@ export class Lines {
     const goesOn = held !== undefined && held.type === piece.type && held.message === piece.message;
     const out: FrameBody[] = held === undefined || goesOn ? [] : [held];
     const text = (goesOn ? held.text : "") + piece.text;
-    let at = text.lastIndexOf("\n") + 1;
-    if (at > 0) out.push({ ...piece, text: text.slice(0, at) });
-    while (text.length - at > MAX_HELD_CHARS) {
-      const end = wholeChars(text, at + MAX_HELD_CHARS);
+    let at = 0;
+    for (let end = endOf(text, 0); end > at; end = endOf(text, at)) {
       out.push({ ...piece, text: text.slice(at, end) });
       at = end;
     }
@@ -51,6 +49,13 @@ export class Lines {
     this.#held.clear();
     return out;
   }
+}
+
+/** Where the lines that are whole end, seen from `at`; where a line is too long, its first part. `at` when none is whole. */
+function endOf(text: string, at: number): number {
+  if (text.length - at <= MAX_HELD_CHARS) return Math.max(at, text.lastIndexOf("\n") + 1);
+  const end = text.lastIndexOf("\n", at + MAX_HELD_CHARS - 1) + 1;
+  return end > at ? end : wholeChars(text, at + MAX_HELD_CHARS);
 }
 
 /** Not between the two halves of a character. */

@@ -16,25 +16,27 @@ export function shown(rule: Rule): Rule {
 
 /**
  * What was sent, with the values that are to stay. They stay only where they go to the same place as before: a changed
- * address would carry them off. Returns the name of the rule where one has nothing to keep, as `missing`.
+ * address would carry them off. `missing` names the first that has nothing to keep.
  */
-export function restored(raw: unknown, before: readonly Rule[]): { readonly raw: unknown; readonly missing?: string } {
-  if (!isObject(raw) || !Array.isArray(raw["hooks"])) return { raw };
+export function restored(
+  raw: readonly unknown[],
+  before: readonly Rule[],
+): { readonly hooks: readonly unknown[]; readonly missing?: string } {
   let missing: string | undefined;
-  const hooks = raw["hooks"].map((rule: unknown) => {
+  const hooks = raw.map((rule) => {
     if (!isObject(rule) || !isObject(rule["post"]) || !isObject(rule["post"]["headers"])) return rule;
     const { post, name } = rule;
     const old = before.find((each) => each.name === name)?.post;
     const same = old !== undefined && originOf(old.url) === originOf(post["url"]);
-    const headers = Object.entries(rule["post"]["headers"]).map(([header, value]) => {
+    const headers = Object.entries(post["headers"] as object).map(([header, value]: [string, unknown]) => {
       if (value !== KEPT) return [header, value] as const;
       const kept = same ? old.headers?.[header] : undefined;
       if (kept === undefined) missing ??= `rule "${String(name)}": post: headers: ${header}`;
       return [header, kept] as const;
     });
-    return { ...rule, post: { ...rule["post"], headers: Object.fromEntries(headers) } };
+    return { ...rule, post: { ...post, headers: Object.fromEntries(headers) } };
   });
-  return { raw: { ...raw, hooks }, ...(missing !== undefined && { missing }) };
+  return { hooks, ...(missing !== undefined && { missing }) };
 }
 
 function originOf(url: unknown): string | undefined {

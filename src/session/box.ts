@@ -1,6 +1,7 @@
 /** Box: what the daemon gives every session. */
 import type { Credential, Engine } from "../agent/agent.ts";
 import type { SessionId } from "../frame/frame.ts";
+import type { HookBook } from "../hooks/book.ts";
 import type { Ledger } from "./ledger.ts";
 import type { Meta } from "./meta.ts";
 
@@ -24,6 +25,8 @@ export interface Box {
   seal(value: Secrets, session: SessionId): string;
   /** Undefined when the master token has changed since. */
   unseal(text: string, session: SessionId): Secrets | undefined;
+  /** The user hooks of this box; left out: there are none. */
+  readonly hooks?: Pick<HookBook, "rules" | "watch" | "env">;
   /** Our own faults go here: counted and printed, never swallowed. */
   fault(where: string, thrown: unknown): void;
 }

@@ -59,15 +59,15 @@ export class Intake {
   /** One frame of the agent: logged at once where no rule cares and nothing waits. */
   frame(body: FrameBody): void {
     const streams = body.type === "text.delta" || body.type === "thinking";
-    if (streams && this.#o.gate.cares(body.type)) this.#enter(...this.#lines.take(body));
+    if (streams && this.#o.gate.cares(body.type)) this.#all(this.#lines.take(body));
     else if (this.#lines.empty) this.#enter(body);
-    else this.#enter(...this.#lines.before(body), body);
+    else this.#all([...this.#lines.before(body), body]);
     this.#hold();
   }
 
   /** Something that must not overtake the frames before it. */
   after(run: () => void): void {
-    if (!this.#lines.empty) this.#enter(...this.#lines.flush());
+    if (!this.#lines.empty) this.#all(this.#lines.flush());
     this.#hold();
     this.#waiting.push(run);
     if (!this.#busy) this.#pump();
@@ -85,7 +85,7 @@ export class Intake {
 
   /** Resolves when nothing waits: after STOP_WAIT_MS the rules' `fail` decides. The session stops. */
   async settled(): Promise<void> {
-    if (!this.#lines.empty) this.#enter(...this.#lines.flush());
+    if (!this.#lines.empty) this.#all(this.#lines.flush());
     this.#hold();
     const calm = this.#clock.after(STOP_WAIT_MS, () => this.#hurry.abort());
     while (this.#asking !== undefined) await this.#asking;
@@ -95,19 +95,20 @@ export class Intake {
     this.#tell(left);
   }
 
-  #enter(...bodies: readonly FrameBody[]): void {
-    for (const body of bodies) {
-      const cares = this.#o.gate.cares(body.type);
-      if (!cares && !this.#busy) {
-        this.#append(body);
-        continue;
-      }
-      const chars = JSON.stringify(body).length;
-      this.#chars += chars;
-      this.#waiting.push({ body, since: this.#clock.now(), chars });
-      if (this.#waiting.length > MAX_WAITING || this.#chars > MAX_WAITING_CHARS) this.#hurry.abort();
-      if (!this.#busy) this.#pump();
+  #all(bodies: readonly FrameBody[]): void {
+    for (const body of bodies) this.#enter(body);
+  }
+
+  #enter(body: FrameBody): void {
+    if (!this.#busy && !this.#o.gate.cares(body.type)) {
+      this.#append(body);
+      return;
     }
+    const chars = JSON.stringify(body).length;
+    this.#chars += chars;
+    this.#waiting.push({ body, since: this.#clock.now(), chars });
+    if (this.#waiting.length > MAX_WAITING || this.#chars > MAX_WAITING_CHARS) this.#hurry.abort();
+    if (!this.#busy) this.#pump();
   }
 
   /** Works on what waits until a hook must be waited for. */
@@ -186,7 +187,7 @@ export class Intake {
       ? undefined
       : this.#clock.after(LINE_HOLD_MS, () => {
           this.#unhold = undefined;
-          this.#enter(...this.#lines.flush());
+          this.#all(this.#lines.flush());
         });
   }
 }

@@ -70,7 +70,9 @@ function onPrompt(o: JudgeOptions, call: Of<"prompt">): Judgement | Promise<Judg
     o,
     prompt,
     ({ subject, hooks, blocked }) => {
-      o.intake.after(() => hooks.forEach(o.append));
+      o.intake.after(() => {
+        for (const hook of hooks) o.append(hook);
+      });
       if (subject === undefined) return { do: "deny", reason: `${blocked?.name}: ${blocked?.reason}` };
       o.hooks.told(prompt, false);
       return { do: "pass" };

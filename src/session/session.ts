@@ -1,7 +1,7 @@
 /** One session: its Claude, its log and what a client may do to them. */
 import { randomUUID } from "node:crypto";
 import { join } from "node:path";
-import type { Agent, AgentEvents, Call, Exit, Judgement } from "../agent/agent.ts";
+import type { Agent, AgentEvents, Exit } from "../agent/agent.ts";
 import { asCibError, CibError } from "../errors.ts";
 import type { Body, FrameBody, SessionId, SessionState } from "../frame/frame.ts";
 import { Answers } from "./answers.ts";
@@ -9,11 +9,11 @@ import type { Box, Secrets } from "./box.ts";
 import { systemClock } from "./clock.ts";
 import { Ending, lastFrames } from "./ending.ts";
 import type { Fanout } from "./fanout.ts";
+import { Hooked } from "./hooked.ts";
 import { type Info, infoOf } from "./info.ts";
 import type { Log } from "./log.ts";
 import { addUsage, learned, type Meta, unnamed } from "./meta.ts";
 import { MetaFile } from "./meta-file.ts";
-import { isGated } from "./permit.ts";
 import { Place } from "./place.ts";
 import type { PtyLane } from "./pty-lane.ts";
 import { Queue } from "./queue.ts";
@@ -43,6 +43,7 @@ export class Session {
   readonly queue: Queue;
   readonly answers: Answers;
   readonly switches: Switches;
+  readonly hooks: Hooked;
   readonly #box: Box;
   readonly #meta: MetaFile;
   #agent: Agent | undefined;
@@ -67,6 +68,7 @@ export class Session {
       storedTurns = tail.turns;
     });
     this.#place = new Place(this.log, this.#meta, storedTurns, (thrown) => box.fault(`log ${this.id}`, thrown));
+    this.hooks = new Hooked({ box, meta: this.#meta, append: (body, own) => this.append(body, own) });
     const clock = { ...systemClock, now: box.now };
     const fault = (thrown: unknown): void => box.fault(`session ${this.id}`, thrown);
     this.answers = new Answers({
@@ -119,12 +121,13 @@ export class Session {
     return [...this.#tail.asks.values()];
   }
 
-  /** Numbers and logs one frame; the session learns from it like any client. */
-  append(told: FrameBody): number {
+  /** Numbers and logs one frame; the session learns from it like any client. `own`: the agent did not tell it. */
+  append(told: FrameBody, own = true): number {
     const body = told.type === "ask.question" ? this.answers.opened(told) : told;
     const seq = this.log.append(body);
     this.#tail.take(body, this.#box.now());
     this.#learn(body);
+    this.hooks.told(body, own);
     return seq;
   }
 
@@ -147,7 +150,7 @@ export class Session {
       this.#meta.change({ started: true, version: agent.version });
       agent.ready
         .then(
-          () => this.#takesInput(agent),
+          () => this.hooks.after(() => this.#takesInput(agent)),
           (failure: unknown) => this.#cannotStart(agent, failure),
         )
         .catch((thrown: unknown) => this.#box.fault(`start ${this.id}`, thrown));
@@ -163,16 +166,19 @@ export class Session {
       this.#ending.stopping = options.reason;
       try {
         await agent.stop(signal);
+        await this.hooks.settled();
       } finally {
         this.#ending.stopping = undefined;
       }
       if (this.#agent === agent) this.#ended({ code: undefined, signal: undefined }, options.reason);
+      await this.hooks.rest();
     });
   }
 
   /** Stops, and writes what must survive: the log's clean mark, the terminal ring. The session cannot be used any more. */
   async close(reason: string): Promise<void> {
     await this.stop("term", { wanted: this.meta.wanted, reason });
+    await this.hooks.close();
     this.fanout.close("stopping");
     await this.#place.kept();
     await this.#meta.saved();
@@ -213,36 +219,27 @@ export class Session {
   }
 
   #events(): AgentEvents {
+    this.hooks.begin();
     return {
       frame: (body) => this.#told(body),
       terminal: (bytes) => this.lane.write(bytes),
-      position: (at) => {
-        if (!this.#ending.deaf) this.#place.keep(at, this.#tail.turns);
-      },
-      judge: (call) => this.#judge(call),
+      position: (at) => this.hooks.after(() => this.#ending.deaf || this.#place.keep(at, this.#tail.turns)),
+      judge: (call) => this.hooks.judge(call),
       ending: (how) => {
         this.#ready = false;
         this.#ending.begins(how);
       },
-      exited: (how) => this.#ended(how, this.#ending.reason),
+      exited: (how) => {
+        const { reason } = this.#ending;
+        this.hooks.after(() => this.#ended(how, reason));
+      },
     };
-  }
-
-  /** The gate alone, as long as there is nothing else to ask. */
-  #judge(call: Call): Judgement {
-    const { gate } = this.meta;
-    if (gate === undefined || call.on !== "tool") return { do: "pass" };
-    return { do: isGated(gate, call.tool, call.input) ? "ask" : "allow" };
   }
 
   #told(said: FrameBody): void {
     const taken = this.#ending.takes(said);
     const body = taken !== undefined && this.meta.named ? unnamed(taken) : taken;
-    try {
-      if (body !== undefined) this.append(body);
-    } catch (failure) {
-      this.#box.fault(`log ${this.id}`, failure);
-    }
+    if (body !== undefined) this.hooks.frame(body);
   }
 
   #running(what: string): Agent {
@@ -306,6 +303,7 @@ export class Session {
     this.#restarted = false;
     this.#ending.over();
     for (const body of lastFrames(this.#tail, how, reason, this.#box.now())) this.append(body);
+    this.hooks.rest().catch((thrown: unknown) => this.#box.fault("hooks", thrown));
     // A Claude that ended by itself stays ended: starting it again and again would only hide why.
     if (this.#ending.stopping === undefined) this.#meta.change({ wanted: false });
     else this.#meta.save();

@@ -29,6 +29,9 @@ export interface SessionsOptions {
   readonly conversation: (id: string) => Promise<{ readonly workdir: string } | undefined>;
   readonly apiKey: boolean;
   readonly oauthToken: boolean;
+  /** A session is there, from now on or since before; and one that was to be is not. */
+  readonly opened?: (session: Session) => void;
+  readonly gone?: (id: SessionId) => void;
 }
 
 /** What a creator asked for, checked by control. */
@@ -152,6 +155,7 @@ export class Sessions {
       this.#byId.delete(want.id);
       // Also waits for meta.json: a write under way would put a file into the folder while it is removed.
       await session?.close("failed").catch(() => undefined);
+      this.#o.gone?.(want.id);
       rmSync(home, { recursive: true, force: true });
       throw failure;
     }
@@ -231,6 +235,7 @@ export class Sessions {
     });
     const fanout = new Fanout({ log, lane, fault: box.fault });
     session = new Session(box, meta, { folder: home, log, lane, fanout });
+    this.#o.opened?.(session);
     return session;
   }
 }

@@ -44,8 +44,12 @@ export class Tail {
 
   /** Takes one frame, in order. */
   take(body: FrameBody, ts: number): void {
-    this.lastStop = undefined;
+    // What a hook says of a stop does not follow it.
+    if (body.type !== "hook") this.lastStop = undefined;
     switch (body.type) {
+      case "hook":
+        this.#hooked(body);
+        break;
       case "text.delta":
         this.#openTurn(ts);
         if (body.message) remember(this.#text, body.message, (this.#text.get(body.message) ?? 0) + body.text.length);
@@ -83,6 +87,21 @@ export class Tail {
         this.lastStop = body.reason;
         break;
     }
+  }
+
+  /** A hook changed or blocked what Claude said: it counts as told all the same, as long as Claude had said it. */
+  #hooked({ event, payload, result }: Body<"hook">): void {
+    const { verdict } = (result ?? {}) as { readonly verdict?: unknown };
+    const { message, id, tool, was, is } = (payload ?? {}) as Readonly<Record<string, unknown>>;
+    if (typeof message === "string" && typeof was === "number" && typeof is === "number") {
+      if (event === "thinking") remember(this.#thinking, message, true);
+      else remember(this.#text, message, (this.#text.get(message) ?? 0) + was - is);
+    }
+    if (verdict !== "block" || typeof id !== "string" || typeof tool !== "string") return;
+    const done = event === "tool.use.result";
+    // Blocked at Claude itself, the tool is told and its result follows: only what is missing is added.
+    if (done) this.tools.delete(id);
+    if (done || !this.#seenTools.has(id)) remember(this.#seenTools, id, { tool, done });
   }
 
   /** What Claude's transcript must not make us tell again. `toldTurns`: those that ended after the stored position. */

@@ -78,6 +78,7 @@ for (const version of ALL_VERSIONS) {
       const script = calling({
         "make one": [bash("touch one")],
         "make two": [bash("touch two")],
+        "make four": [bash("touch four")],
         "look around": [bash("echo seen; mkdir beside")],
         "change it": [bash("echo rewritten")],
         "do that": [bash("echo forbidden > three")],
@@ -133,6 +134,15 @@ for (const version of ALL_VERSIONS) {
       claimOf(rig, changed?.id ?? "").release({ behavior: "allow" });
       await ended(rig, from);
       assert.equal(await made(rig, "in-place-of-it"), true);
+
+      // A mode that lets Claude touch files does not let it past the gate.
+      assert.equal(await rig.agent.switch("mode", "acceptEdits", AbortSignal.timeout(20_000)), "acceptEdits");
+      from = rig.frames.length;
+      await rig.agent.submit("make four", NOW);
+      const [four] = await asked(rig, from);
+      assert.equal(await made(rig, "four"), false);
+      claimOf(rig, four?.id ?? "").release({ behavior: "deny", message: "no" });
+      await ended(rig, from);
 
       await rig.turn("do that");
       assert.match(rig.model.requests.at(-1)?.last ?? "", /not in this house/);

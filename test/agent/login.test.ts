@@ -1,13 +1,24 @@
 /** Login: the real Claude Code of every version against a scripted OAuth server. */
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, statSync } from "node:fs";
+import {
+  chmodSync,
+  chownSync,
+  existsSync,
+  lstatSync,
+  mkdtempSync,
+  readdirSync,
+  readFileSync,
+  rmSync,
+  statSync,
+} from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, before, describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import { Login, type LoginOptions } from "../../src/agent/login.ts";
 import { boxMarker, processesOf } from "../../src/agent/process-tree.ts";
-import { ALL_VERSIONS, claudeCommand, JS_VERSION, offlineReason } from "../e2e/claude-versions.ts";
+import { ALL_VERSIONS, claudeCommand, JS_VERSION, offlineReason, PINNED } from "../e2e/claude-versions.ts";
+import { needsRoot } from "../skip.ts";
 import { type OAuthServer, startOAuth } from "./oauth-server.ts";
 
 /** Between looks at processes: nothing tells when one that is not ours ends. */
@@ -163,6 +174,19 @@ for (const version of ALL_VERSIONS) {
     });
   });
 }
+
+test("a login belongs to the sessions' user, and so does all that is made for it", needsRoot(), async () => {
+  const user = { uid: 10_001, gid: 10_001 };
+  for (const version of [PINNED, JS_VERSION]) {
+    await using at = await desk(version, { user });
+    chmodSync(at.home, 0o755);
+    chownSync(at.home, user.uid, user.gid);
+    const done = await at.login.code(server.approve(url(await at.login.start())));
+    assert.equal(done.state, "done", JSON.stringify(done));
+    assert.equal(done.logged_in, true);
+    for (const file of files(at.home)) assert.equal(lstatSync(file).uid, user.uid, file);
+  }
+});
 
 test("a login that would change nothing is refused with the reason", async () => {
   await using at = await desk(JS_VERSION, { command: ["/bin/false"], pointless: () => "the box has a token" });

@@ -1,7 +1,7 @@
 /** OAuth server: plays Anthropic's login pages and token endpoint on loopback, behind a CONNECT proxy with a CA made for the test. */
 import { execFile } from "node:child_process";
 import { createHash, randomBytes } from "node:crypto";
-import { mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
+import { chmod, mkdtemp, readFile, rm, writeFile } from "node:fs/promises";
 import { createServer, type IncomingMessage, type ServerResponse } from "node:http";
 import type { AddressInfo, Socket } from "node:net";
 import { tmpdir } from "node:os";
@@ -35,6 +35,8 @@ export interface OAuthServer extends AsyncDisposable {
 
 export async function startOAuth(): Promise<OAuthServer> {
   const folder = await mkdtemp(join(tmpdir(), "cib-oauth-"));
+  // The CA is for everyone to read, sessions of another user too; its key stays ours.
+  await chmod(folder, 0o711);
   const { ca, cert, key } = await certificates(folder);
   const context = createSecureContext({ cert, key });
   const calls: Call[] = [];

@@ -31,8 +31,6 @@ const FRUITS = {
     { label: "Fig", description: "f" },
   ],
 };
-const OPEN = new AbortController().signal;
-
 /** A translation and its questions, as an agent joins them. */
 function desk() {
   const state = newState(rowFor("2.1.197").row, true);
@@ -44,7 +42,7 @@ function desk() {
     }
   };
   const questions = new Questions({ asks: state.asks, feed, now: () => 1 });
-  const request = (body: Readonly<Record<string, unknown>>, gone = OPEN): Promise<object> =>
+  const request = (body: Readonly<Record<string, unknown>>, gone = new AbortController().signal): Promise<object> =>
     Promise.resolve(
       questions.hold(body, gone, (held) => feed({ src: "hook", at: 1, event: "PermissionRequest", body, held })),
     );

@@ -337,6 +337,7 @@ for (const version of ALL_VERSIONS) {
           if (call.on === "tool" && call.id === "toolu_look")
             return Promise.resolve({ do: "allow", input: { command: "echo judged" } });
           if (call.on === "tool") return { do: "deny", reason: "never that" };
+          if (call.on === "prompt" && call.text.includes("forbidden")) return { do: "deny", reason: "hush" };
           return { do: "pass" };
         },
       });
@@ -349,6 +350,12 @@ for (const version of ALL_VERSIONS) {
       const refused = await rig.turn(`touch ${file}`);
       assert.equal(existsSync(file), false);
       assert.match(refused.find((frame) => frame.type === "tool.use.result")?.error ?? "", /never that/);
+      const from = rig.frames.length;
+      await assert.rejects(rig.agent.submit("something forbidden", never), { code: "hook_blocked" });
+      await rig.until(() => rig.of("status").at(-1)?.state === "idle", "the end");
+      assert.deepEqual(stops(rig.frames.slice(from)), ["blocked"]);
+      assert.equal(JSON.stringify(rig.model.requests).includes("forbidden"), false);
+      assert.deepEqual(stops(await rig.turn("go on")), ["end_turn"]);
     });
 
     it("loses no prompt to a kill -9 and tells nothing twice after the resume", async () => {

@@ -81,7 +81,7 @@ for (const version of ALL_VERSIONS) {
       assert.equal(rig.of("status").at(-1)?.state, "idle");
 
       // A person's draft is neither sent nor switched to.
-      rig.agent.write(Buffer.from("a draft of a person"));
+      rig.agent.write(Buffer.from("a draft of a person\\\r".repeat(7)));
       assert.notEqual(effort, "low");
       assert.equal(await rig.agent.switch("effort", "low", soon()), "low");
       assert.equal(rig.of("meta").at(-1)?.effort, "low");
@@ -104,7 +104,9 @@ for (const version of ALL_VERSIONS) {
     });
 
     it("the permission mode is read back from the screen, and one that there is not leaves the old one", async () => {
-      await using rig = await startRig({ version, script: () => ({ blocks: [{ text: "Fine." }] }) });
+      // As small as a phone held upright: too small for Claude to show the mode.
+      const spec = { cols: 40, rows: 8 };
+      await using rig = await startRig({ version, script: () => ({ blocks: [{ text: "Fine." }] }), spec });
       for (const mode of ["plan", "default", "acceptEdits", "bypassPermissions", "plan"]) {
         assert.equal(await rig.agent.switch("mode", mode, soon()), mode);
         assert.equal(rig.of("meta").at(-1)?.permission_mode, mode);

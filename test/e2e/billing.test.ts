@@ -1,10 +1,10 @@
 /** Billing: sessions that are paid for differently, side by side in one box; none sees what pays for another. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { existsSync, lstatSync, readdirSync, readFileSync, statSync } from "node:fs";
-import { type FileHandle, open } from "node:fs/promises";
+import { existsSync, lstatSync, readdirSync, readFileSync, statSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import { setTimeout as pause } from "node:timers/promises";
 import { RESERVED_VARIABLES } from "../../src/agent/command.ts";
 import { processesOf, sessionMarker } from "../../src/agent/process-tree.ts";
 import { startModel } from "../../src/demo/model.ts";
@@ -17,6 +17,10 @@ const BOX_KEY = "sk-ant-dummy-of-the-box-itself-0000000000000002";
 const TOKEN = "sk-ant-oat01-dummy-of-the-subscription-000000003";
 /** Claude keeps the last 20 characters of a key: they count as the key. */
 const TRACE_CHARS = 20;
+
+/** A loaded two-core machine may start 2.1.112 in ten seconds, three of them in thirty. */
+const PATIENCE_MS = 60_000;
+const LOOK_MS = 50;
 
 interface Payer {
   readonly name: string;
@@ -52,13 +56,24 @@ function variables(pid: number): Record<string, string> {
   return Object.fromEntries(pairs.map((pair) => [pair.slice(0, pair.indexOf("=")), pair.slice(pair.indexOf("=") + 1)]));
 }
 
+/** A file that a tool makes: looked for until it is there. */
+async function appears(file: string): Promise<void> {
+  const deadline = Date.now() + PATIENCE_MS;
+  while (!existsSync(file)) {
+    assert.ok(Date.now() < deadline, `waited in vain for ${file}`);
+    await pause(LOOK_MS);
+  }
+}
+
 /** Holds every session's tool until the gate is written to, so that a whole tree stands still to be looked at. */
 async function boxWithThree(version: string) {
-  const model = await startModel(({ last }) =>
-    last.startsWith("hold ")
-      ? { blocks: [{ tool: "Bash", input: { command: `cat ${last.slice(5)}`, description: "wait" } }] }
-      : { blocks: [{ text: "Done.\n" }] },
-  );
+  const model = await startModel(({ last }) => {
+    const gate = /^hold (\S+)$/m.exec(last)?.[1];
+    if (gate === undefined) return { blocks: [{ text: "Done.\n" }] };
+    return {
+      blocks: [{ tool: "Bash", input: { command: `touch ${gate}.reached; cat ${gate}`, description: "wait" } }],
+    };
+  });
   const box = await TestBox.start({
     model: model.url,
     claude: await claudeCommand(version),
@@ -89,15 +104,16 @@ for (const version of ALL_VERSIONS) {
           const gate = join(box.folder, `gate-${id}`);
           execFileSync("mkfifo", [gate]);
           const path = `/api/sessions/${id}`;
-          const turn = box.call("POST", `${path}/send`, { text: `hold ${gate}`, timeout_ms: 60_000 });
+          const turn = box.call("POST", `${path}/send`, { text: `hold ${gate}`, timeout_ms: PATIENCE_MS });
           return { ...payer, id, gate, path, turn };
         }),
       );
-      const writers: FileHandle[] = [];
-      for (const { id, gate, turn, name, pays } of sessions) {
-        // Opens when the tool reads from it: from then on the tree is whole.
-        const early = turn.then((reply) => assert.fail(`ended early: ${JSON.stringify(reply)}`));
-        writers.push(await Promise.race([open(gate, "w"), early]));
+      for (const { id, gate, turn, name, pays, path } of sessions) {
+        const early = turn.then(async () => {
+          const { body } = await box.call("GET", `${path}/frames?from=1&limit=50`);
+          return assert.fail(`ended early: ${JSON.stringify(body)} ${JSON.stringify(model.requests.at(-1)?.last)}`);
+        });
+        await Promise.race([appears(`${gate}.reached`), early]);
         const others = PAYERS.filter((payer) => payer.pays !== pays).map((payer) => payer.pays);
         const pids = await processesOf(sessionMarker(id), undefined);
         assert.ok(pids.length >= 2, `${name}: Claude and its tool, got ${pids.length}`);
@@ -116,7 +132,7 @@ for (const version of ALL_VERSIONS) {
         for (const file of found)
           assert.deepEqual([...traces(readFileSync(file, "utf8"), others)], [], `${name}: ${file}`);
       }
-      for (const writer of writers) await writer.close();
+      for (const { gate } of sessions) writeFileSync(gate, "go\n");
       for (const { turn } of sessions) assert.equal((await turn).status, 200);
 
       for (const { id, name, pays, path } of sessions) {

@@ -1,9 +1,11 @@
 import assert from "node:assert/strict";
 import { describe, it } from "node:test";
-import type { ModelRequest, Script, Turn } from "../../src/demo/model.ts";
+import { type ModelRequest, type Script, startModel, type Turn } from "../../src/demo/model.ts";
 import type { FrameBody } from "../../src/frame/frame.ts";
 import { type Rig, startRig, textOf } from "../agent/rig.ts";
-import { ALL_VERSIONS, JS_VERSION, offlineReason } from "./claude-versions.ts";
+import { TestBox } from "./box.ts";
+import { ALL_VERSIONS, claudeCommand, JS_VERSION, offlineReason } from "./claude-versions.ts";
+import { Live } from "./live.ts";
 
 const NOW = new AbortController().signal;
 const say = (...text: string[]): Turn => ({ blocks: [{ text, everyMs: 40 }] });
@@ -185,5 +187,40 @@ for (const version of ALL_VERSIONS) {
         assert.equal(textOf(await rig.turn("again")), rest);
       },
     );
+
+    it("repeats nothing after the daemon was killed in the middle of a message", async () => {
+      let hung = false;
+      await using model = await startModel((request) => {
+        if (hung || !/^hang on$/m.test(request.last)) return say(rest);
+        hung = true;
+        return { blocks: [{ text: hanging(request, "First.\nHalf a ", "line") }] };
+      });
+      await using box = await TestBox.start({
+        model: model.url,
+        claude: await claudeCommand(version),
+        env: { CIB_TAP: "on" },
+      });
+      const made = await box.call("POST", "/api/sessions", {});
+      assert.equal(made.status, 201, JSON.stringify(made.body));
+      const session = String(made.body["session"]);
+      const input = (text: string): Promise<unknown> => box.call("POST", `/api/sessions/${session}/input`, { text });
+      const told = (frames: readonly FrameBody[]): string => textOf(frames);
+      {
+        using live = await Live.open(box, session);
+        await input("hello");
+        await live.until((frames) => stops(frames).includes("end_turn"), "the first turn");
+        await input("hang on");
+        await live.until((frames) => told(frames).endsWith("Half a line"), "the half line");
+        await box.end("SIGKILL");
+      }
+      assert.equal(model.requests.at(-1)?.gone.aborted, true);
+      await box.start();
+      using live = await Live.open(box, session);
+      await live.until((frames) => stops(frames).includes("daemon_restart"), "the end of the turn");
+      await input("and now");
+      await live.until((frames) => stops(frames).at(-1) === "end_turn" && stops(frames).length > 2, "the next turn");
+      // A prompt that Claude had not written down is typed again, and answered then.
+      assert.match(told(live.frames), new RegExp(`^${rest}First.\nHalf a line(${rest}){1,2}$`));
+    });
   });
 }

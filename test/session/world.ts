@@ -7,6 +7,7 @@ import type { Credential } from "../../src/agent/agent.ts";
 import { Vault } from "../../src/auth/vault.ts";
 import { CibError } from "../../src/errors.ts";
 import type { Frame, SessionId } from "../../src/frame/frame.ts";
+import { HookBook } from "../../src/hooks/book.ts";
 import type { Box, Secrets } from "../../src/session/box.ts";
 import { Ledger } from "../../src/session/ledger.ts";
 import type { Meta } from "../../src/session/meta.ts";
@@ -39,6 +40,7 @@ export class World implements AsyncDisposable {
   readonly #wish: WorldWish;
   #ledger: Ledger | undefined;
   #sessions: Sessions | undefined;
+  #hooks: HookBook | undefined;
   /** In the daemon its listener keeps the process alive: deadlines alone do not. */
   readonly #alive = setInterval(() => undefined, DEADLINE_MS);
 
@@ -58,6 +60,11 @@ export class World implements AsyncDisposable {
     return this.#ledger;
   }
 
+  get hooks(): HookBook {
+    assert.ok(this.#hooks);
+    return this.#hooks;
+  }
+
   get sessions(): Sessions {
     assert.ok(this.#sessions);
     return this.#sessions;
@@ -67,6 +74,12 @@ export class World implements AsyncDisposable {
     mkdirSync(this.data, { recursive: true });
     const ledger = await Ledger.open({ file: join(this.data, "ledger.jsonl"), now: () => this.now });
     this.#ledger = ledger;
+    const hooks = new HookBook({
+      image: join(this.data, "image-hooks.json"),
+      user: join(this.data, "hooks.json"),
+      fault: (thrown) => this.faults.push(["hooks", thrown]),
+    });
+    this.#hooks = hooks;
     const box: Box = {
       engine: this.engine,
       ledger,
@@ -81,6 +94,7 @@ export class World implements AsyncDisposable {
       credential: (mode, key) => credentialOf(mode, key ?? wish.apiKey),
       seal: (secrets, session) => VAULT.seal(secrets, session),
       unseal: (text, session) => this.vault?.open(text, session) as Secrets | undefined,
+      hooks,
       fault: (where, thrown) => this.faults.push([where, thrown]),
     };
     this.#sessions = new Sessions({

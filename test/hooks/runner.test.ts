@@ -1,0 +1,176 @@
+/** The runners with real child processes that misbehave in every way. */
+import assert from "node:assert/strict";
+import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { after, describe, test } from "node:test";
+import { Kept } from "../../src/hooks/kept.ts";
+import type { RunRule } from "../../src/hooks/rules.ts";
+import { MAX_STDOUT_BYTES, type Runner, Spawned } from "../../src/hooks/runner.ts";
+import { each, script } from "./scripts.ts";
+
+const workdir = mkdtempSync(join(tmpdir(), "cib-runner-"));
+after(() => rmSync(workdir, { recursive: true, force: true }));
+
+/** Far above what a loaded machine needs to start node. */
+const PATIENCE_MS = 30_000;
+const place = { session: "s", workdir, home: "/home/x", env: { CIB_BOX: "b" } };
+const rule = (run: readonly string[], kept = false): RunRule => ({ name: "r", on: ["input"], run: [...run], kept });
+const spawned = (run: readonly string[], ms = PATIENCE_MS) => new Spawned(rule(run), place, ms);
+const kept = (run: readonly string[], ms = PATIENCE_MS) => new Kept(rule(run, true), place, ms);
+const event = (n: number, more: object = {}) => JSON.stringify({ n, ...more });
+
+/** Waits until a process is no more, or a zombie that nobody has buried. */
+async function gone(pid: number): Promise<void> {
+  const end = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const stat = existsSync(`/proc/${pid}/stat`) ? readFileSync(`/proc/${pid}/stat`, "latin1") : ") Z";
+    if (/\) [ZX]/.test(stat)) return;
+    if (performance.now() > end) throw new Error(`process ${pid} goes on: ${stat}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+async function written(file: string): Promise<string> {
+  const end = performance.now() + PATIENCE_MS;
+  for (;;) {
+    const text = existsSync(file) ? readFileSync(file, "utf8") : "";
+    if (text.endsWith("\n")) return text;
+    if (performance.now() > end) throw new Error(`never written: ${file}`);
+    await new Promise((resolve) => setTimeout(resolve, 5));
+  }
+}
+
+const STUBBORN = `process.on("SIGTERM", () => {});`;
+/** Starts a child that never ends and holds stdout, then writes both pids to `file`. */
+const parent = (file: string, then: string) =>
+  script(
+    `const kid = require("child_process").spawn(process.execPath, ["-e", "setInterval(() => {}, 1000)"], { stdio: "inherit" });
+     require("fs").writeFileSync(${JSON.stringify(file)}, process.pid + " " + kid.pid + "\\n"); ${then}`,
+  );
+
+for (const [kind, make] of [
+  ["a hook started for each event", spawned],
+  ["a hook that is kept", kept],
+] as const) {
+  describe(kind, () => {
+    test("answers with a line", async () => {
+      const runner: Runner = make(each(`say({ verdict: "pass", n: e.n })`));
+      assert.deepEqual(JSON.parse((await runner.ask("input", event(7))).text ?? ""), { verdict: "pass", n: 7 });
+      runner.stop();
+    });
+
+    test("is killed with all it started when it hangs", async () => {
+      const file = join(workdir, `hang-${make.name}`);
+      const runner = make(parent(file, `${STUBBORN} setInterval(() => {}, 1000)`), 3_000);
+      const { text, error } = await runner.ask("input", event(1));
+      assert.deepEqual({ text, error }, { text: undefined, error: "no verdict within 3000 ms" });
+      for (const pid of (await written(file)).split(" ")) await gone(Number(pid));
+    });
+
+    test("that ends with a wrong status is told so, with what it said", async () => {
+      const runner = make(script(`console.error("no such table"); process.exitCode = 3`));
+      const { error, stderr } = await runner.ask("input", event(1));
+      assert.equal(error, "ended with status 3");
+      assert.match(stderr, /no such table/);
+    });
+
+    test("that floods stdout is stopped", async () => {
+      const runner = make(script(`const s = "x".repeat(65536); const go = () => process.stdout.write(s, go); go()`));
+      const { error } = await runner.ask("input", event(1));
+      assert.equal(error, `more than ${MAX_STDOUT_BYTES} bytes on stdout`);
+    });
+
+    test("that floods stderr is stopped, and little of it is kept", async () => {
+      const runner = make(script(`const s = "x".repeat(65536); const go = () => process.stderr.write(s, go); go()`));
+      const { error, stderr } = await runner.ask("input", event(1));
+      assert.ok(error);
+      assert.equal(stderr.length, 1024);
+    });
+
+    test("may end without reading a long event", async () => {
+      const runner = make(script(`process.stdout.write('{"verdict":"pass"}\\n'); process.stdin.destroy()`));
+      const { text, error } = await runner.ask("input", event(1, { text: "x".repeat(8 * 1024 * 1024) }));
+      assert.ok(text !== undefined || error !== undefined);
+      runner.stop();
+    });
+
+    test("that cannot run is told so", async () => {
+      assert.equal((await make(["/no/such/program"]).ask("input", event(1))).error, "could not run: ENOENT");
+    });
+
+    test("sees a clean environment and the session's folder", async () => {
+      process.env["CIB_AUTH_TOKEN"] = "secret-of-the-daemon";
+      const runner = make(
+        each(
+          `say({ env: Object.keys(process.env).filter((n) => n !== "CIB_EVENT").sort(), cwd: process.cwd(), home: process.env.HOME })`,
+        ),
+      );
+      const { text = "" } = await runner.ask("input", event(1));
+      delete process.env["CIB_AUTH_TOKEN"];
+      runner.stop();
+      const { env, cwd, home } = JSON.parse(text) as { env: string[]; cwd: string; home: string };
+      const known = ["CIB_BOX", "CIB_HOOK_SESSION", "HOME", "LANG", "LC_ALL", "PATH", "TZ"];
+      assert.deepEqual(
+        env.filter((name) => !known.includes(name)),
+        [],
+      );
+      assert.deepEqual([cwd, home], [workdir, "/home/x"]);
+    });
+
+    test("leaves no process behind when its session stops", async () => {
+      const file = join(workdir, `stop-${make.name}`);
+      const runner = make(parent(file, `${STUBBORN} setInterval(() => {}, 1000)`));
+      const answer = runner.ask("input", event(1));
+      const pids = (await written(file)).split(" ");
+      runner.stop();
+      assert.equal((await answer).error, "stopped");
+      for (const pid of pids) await gone(Number(pid));
+    });
+  });
+}
+
+test("a grandchild that holds stdout does not keep a hook's answer back, and ends with it", async () => {
+  const file = join(workdir, "grandchild");
+  const runner = spawned(parent(file, `process.stdout.write('{"verdict":"pass"}', () => process.exit(0))`));
+  assert.equal((await runner.ask("input", event(1))).text, '{"verdict":"pass"}');
+  for (const pid of (await written(file)).split(" ")) await gone(Number(pid));
+});
+
+describe("a kept hook", () => {
+  test("is asked one event at a time, in order, by one process", async () => {
+    const runner = kept(each(`setTimeout(() => say({ n: e.n, pid: process.pid }), e.n === 0 ? 20 : 0)`));
+    const answers = await Promise.all([0, 1, 2, 3].map((n) => runner.ask("input", event(n))));
+    const said = answers.map(({ text = "" }) => JSON.parse(text) as { n: number; pid: number });
+    assert.deepEqual(
+      said.map(({ n }) => n),
+      [0, 1, 2, 3],
+    );
+    assert.equal(new Set(said.map(({ pid }) => pid)).size, 1);
+    runner.stop();
+  });
+
+  test("is started again after it died in the middle of a line", async () => {
+    const runner = kept(
+      each(`if (e.n === 1) { process.stdout.write('{"verdict":"pa'); process.exit(1) } else say({ n: e.n })`),
+    );
+    const [dead, alive] = await Promise.all([runner.ask("input", event(1)), runner.ask("input", event(2))]);
+    assert.equal(dead.error, "ended with status 1");
+    assert.deepEqual(JSON.parse(alive.text ?? ""), { n: 2 });
+    runner.stop();
+  });
+
+  test("that answers twice is started again: its second answer is nobody's", async () => {
+    const runner = kept(each(`process.stdout.write(e.n === 1 ? '{"n":1}\\n{"n":9}\\n' : '{"n":2}\\n')`));
+    assert.equal((await runner.ask("input", event(1))).error, "more than one verdict for an event");
+    assert.deepEqual(JSON.parse((await runner.ask("input", event(2))).text ?? ""), { n: 2 });
+    runner.stop();
+  });
+
+  test("whose rule is gone ends once it has answered", async () => {
+    const runner = kept(each(`say({ pid: process.pid })`));
+    const answer = runner.ask("input", event(1));
+    runner.retire();
+    await gone((JSON.parse((await answer).text ?? "") as { pid: number }).pid);
+  });
+});
