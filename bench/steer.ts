@@ -13,8 +13,8 @@ const ENGINES = ["pty", "stream"] as const;
 /** Words of one answer, and the time between them: so many a second as a fast model says. */
 const WORDS = 6;
 const WORD_MS = 30;
-/** Claude has drawn what it got, as when a person decides to stop it. */
-const BEFORE_INTERRUPT_MS = 300;
+/** Claude has drawn what it got, as when a person has read it and decides. */
+const READING_MS = 300;
 
 export const steer: Question = {
   name: "steer",
@@ -44,7 +44,7 @@ export const steer: Question = {
       columns: ["from → to", "n", "median ms", "p95", "most"],
       rows,
       notes: [
-        "Real Claude Code, a scripted model, one WebSocket client; model and client are one process with one clock. The tool is `echo $EPOCHREALTIME`: its clock is read when the shell that Claude started runs the command.",
+        "Real Claude Code, a scripted model, one WebSocket client; model and client are one process with one clock. The tool is `echo $EPOCHREALTIME`: its clock is read when the shell that Claude started runs the command. Answers and interrupts are sent 300 ms after what they are about was seen.",
       ],
       figures,
     };
@@ -138,6 +138,7 @@ async function allows(w: World, engine: string, rounds: number): Promise<number[
     const asked = watch.next((frame) => (frame.type === "ask.question" ? frame.id : undefined), "question");
     await input(w, session, `tool ${i}`);
     const { found: ask } = await asked;
+    await pause(READING_MS);
     const result = watch.next((frame) => (frame.type === "tool.use.result" ? frame.output : undefined), "result");
     const sent = performance.timeOrigin + performance.now();
     watch.command({ cmd: "answer", ask, decision: "allow" });
@@ -158,7 +159,7 @@ async function interrupts(w: World, engine: string, rounds: number): Promise<num
     const spoke = watch.next((frame) => (frame.type === "text.delta" ? true : undefined), "text");
     await input(w, session, `hang ${i}`);
     await spoke;
-    await pause(BEFORE_INTERRUPT_MS);
+    await pause(READING_MS);
     const idle = watch.next((frame) => (frame.type === "status" && frame.state === "idle" ? true : undefined), "idle");
     const sent = performance.now();
     watch.command({ cmd: "interrupt" });

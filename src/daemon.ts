@@ -4,21 +4,26 @@ import { chownSync, existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import openapi from "../docs/openapi.json" with { type: "json" };
 import type { Credential } from "./agent/agent.ts";
-import { RESERVED_VARIABLES } from "./agent/command.ts";
+import { BOX_VARIABLE, RESERVED_VARIABLES } from "./agent/command.ts";
+import { findConversation, listConversations } from "./agent/conversations.ts";
 import { createEngine } from "./agent/engine.ts";
+import { Login } from "./agent/login.ts";
 import { sweep } from "./agent/process-tree.ts";
 import { Gate } from "./auth/gate.ts";
+import { LoginToken } from "./auth/login-token.ts";
 import { Tokens } from "./auth/tokens.ts";
 import { Vault } from "./auth/vault.ts";
 import type { Config } from "./config.ts";
 import { BoxControl } from "./control/box.ts";
 import { CibError } from "./errors.ts";
 import { FileError, makeFolder, privateFolder, writeRename } from "./files.ts";
+import { HookBook, IMAGE_HOOKS } from "./hooks/book.ts";
 import { Lock } from "./lock.ts";
 import type { Box, Secrets } from "./session/box.ts";
 import { Ledger } from "./session/ledger.ts";
 import type { Meta } from "./session/meta.ts";
 import { Sessions } from "./session/sessions.ts";
+import { Webhooks } from "./session/webhooks.ts";
 import { createHttp } from "./transport/http/http.ts";
 
 /** What a test or the demo may put in another's place. */
@@ -83,6 +88,29 @@ async function compose(
   const ledger = await Ledger.open({ file: join(config.data, "ledger.jsonl"), now, fault });
   undo.defer(() => ledger.close());
   const isolation = config.sessionUser === undefined || process.getuid?.() === config.sessionUser.uid ? "none" : "uid";
+  const loginToken = new LoginToken(join(config.data, "login.json"), vaults);
+  const login = undo.use(
+    new Login({
+      command: config.claude,
+      box: id,
+      home: config.home,
+      ...(config.sessionUser && { user: config.sessionUser }),
+      token: () => config.oauthToken ?? loginToken.value,
+      pointless: () =>
+        config.oauthToken === undefined ? undefined : "the daemon was started with CLAUDE_CODE_OAUTH_TOKEN, which pays",
+      keep: (token) => loginToken.keep(token),
+      own: config.env,
+      fault: (thrown) => fault("login", thrown),
+    }),
+  );
+  const book = new HookBook({
+    image: IMAGE_HOOKS,
+    user: join(config.data, "hooks.json"),
+    env: { [BOX_VARIABLE]: id },
+    fault: (thrown) => fault("hooks", thrown),
+  });
+  const webhooks = undo.use(new Webhooks({ file: join(config.data, "webhooks.json"), hooks: book, fault }));
+  const projects = join(config.home, ".claude", "projects");
   const box: Box = {
     engine,
     ledger,
@@ -96,7 +124,9 @@ async function compose(
       ...(config.baseUrl !== undefined && { baseUrl: config.baseUrl }),
       ...(config.sessionUser && { user: config.sessionUser }),
     },
-    credential: (mode, key) => credentialOf(config, mode, key),
+    credential: (mode, key) =>
+      credentialOf({ ...config, oauthToken: config.oauthToken ?? loginToken.value }, mode, key),
+    hooks: book,
     seal: (secrets, session) => (vaults[0] as Vault).seal(secrets, `session ${session}`),
     unseal: (text, session) =>
       vaults.map((vault) => vault.open(text, `session ${session}`)).find((value) => value !== undefined) as
@@ -109,13 +139,15 @@ async function compose(
     folder: join(config.data, "sessions"),
     workspace: config.workspace,
     engine: config.engine,
-    conversation: async () => undefined,
+    conversation: (wanted) => findConversation(projects, wanted),
+    opened: (session) => webhooks.follow(session),
+    gone: (session) => webhooks.forget(session),
     restore: config.restore,
     fsync: config.fsync,
     logMaxBytes: config.logMaxBytes,
     ptyLogBytes: config.ptyLogBytes,
     apiKey: config.apiKey !== undefined,
-    oauthToken: config.oauthToken !== undefined,
+    oauthToken: () => (config.oauthToken ?? loginToken.value) !== undefined,
   });
   undo.defer(() => sessions.close());
   const control = new BoxControl({
@@ -124,10 +156,10 @@ async function compose(
     sessions,
     ledger,
     now,
-    conversations: { list: async () => ({ conversations: [] }) },
-    hooks: { list: () => [], put: async () => undefined, check: () => undefined },
+    conversations: { list: async (wish) => ({ ...(await listConversations(projects, wish)) }) },
+    hooks: book,
     reserved: RESERVED_VARIABLES,
-    login: { start: later, status: later, code: later },
+    login,
     health: {
       version: VERSION,
       uptimeS: () => Math.floor((now() - started) / 1000),
@@ -160,10 +192,6 @@ async function compose(
     isolation,
     stop: () => undo.run(),
   };
-}
-
-async function later(): Promise<never> {
-  throw new CibError("not_implemented", "login: not there yet");
 }
 
 /** What has been opened, closed again in the opposite order; one that fails does not keep the others from it. */

@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import type { AgentSpec } from "./agent.ts";
 import { timeoutOf } from "./porter.ts";
-import { guarded } from "./rules.ts";
+import { FROZEN, guarded } from "./rules.ts";
 import { writePrivate } from "./seed.ts";
 import type { VersionRow } from "./versions.ts";
 
@@ -158,6 +158,7 @@ function settingsOf(spec: AgentSpec, row: VersionRow, hookUrl: (event: string) =
   const file = `${quoted(join(spec.runDir, "start."))}$$`;
   const command = `umask 077; cat > ${file}.new && mv ${file}.new ${file}.json`;
   hooks["SessionStart"] = [{ hooks: [{ type: "command", command, timeout: timeoutOf("SessionStart", spec) }] }];
+  if (spec.gated !== undefined) hooks["ConfigChange"] = [{ hooks: [FROZEN] }];
   return {
     // The stream engine's hooks come over its own lines.
     ...(spec.engine === "stream" ? {} : { hooks }),

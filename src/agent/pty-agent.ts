@@ -57,6 +57,8 @@ export class PtyAgent implements Agent {
   #end: () => void = () => undefined;
   readonly #typing = new Turnstile();
   readonly #view: View;
+  /** Settled when what Claude offers after a usage limit is closed. */
+  #offer: Promise<void> = Promise.resolve();
   #lastText = "";
   #draft = false;
   #stopping = false;
@@ -136,6 +138,7 @@ export class PtyAgent implements Agent {
   }
 
   async #submit(prompt: string, signal: AbortSignal, taken: () => void): Promise<void> {
+    await this.#offer;
     this.#alive();
     if (this.#draft) await emptyBox(this.#desk(), this.#lastText);
     this.#draft = false;
@@ -283,11 +286,14 @@ export class PtyAgent implements Agent {
     const deadline = AbortSignal.timeout(LIMIT_OPTIONS_MS);
     // From now on: it may be drawn before the turn is told to have ended, and is not drawn again for Ctrl+L.
     const look = this.#view.look();
-    const ended = this.#typing.pass(async () => {
+    const end = async (): Promise<void> => {
       await this.#senses.until(() => this.#state.turn === undefined, LIMIT_OPTIONS_MS, deadline);
       if (this.#exit === undefined) await endLimitOptions(this.#bench(), look, deadline);
-    });
-    ended.catch(this.#fault).finally(() => look[Symbol.dispose]());
+    };
+    // Not through the turnstile: a switch may wait there for Claude to be idle, which that dialog prevents.
+    this.#offer = end()
+      .catch(this.#fault)
+      .finally(() => look[Symbol.dispose]());
   }
 
   #bench(): Bench {
@@ -299,6 +305,7 @@ export class PtyAgent implements Agent {
     return {
       spec: this.#spec,
       state: this.#state,
+      offer: () => this.#offer,
       get gone() {
         return gone();
       },

@@ -39,6 +39,16 @@ const TOOLS: readonly string[] = [
   "Write",
 ];
 
+/**
+ * Settings that are written while Claude runs do not reach it: 2.1.197 and 2.1.330 load hooks from them at once, and one
+ * for PermissionRequest would open the gate. A command, so that it holds without a daemon; exit code 2 says no.
+ */
+export const FROZEN: object = {
+  type: "command",
+  command: "echo 'this session has a gate: changed settings wait for its next start' >&2; exit 2",
+  timeout: 30,
+};
+
 /** Settings of a session with a gate, or without bypass; no mode that a person or the model switches to opens it. */
 export function guarded({ bypass, gated }: Pick<AgentSpec, "bypass" | "gated">): object {
   if (gated === undefined) return bypass ? {} : { permissions: { disableBypassPermissionsMode: "disable" } };

@@ -38,6 +38,8 @@ const REDRAW = "\x0c";
 export interface Bench {
   readonly spec: AgentSpec;
   readonly state: State;
+  /** Settled when what Claude offers after a usage limit is closed. */
+  offer(): Promise<void>;
   /** Claude has ended. */
   readonly gone: boolean;
   type(keys: string): void;
@@ -61,8 +63,11 @@ const VALUE = /^[\w.:@/[\]-]{1,200}$/;
 export async function switchTo(bench: Bench, what: Setting, value: string, signal: AbortSignal): Promise<string> {
   if (!VALUE.test(value)) throw new CibError("bad_request", `${what}: expected one word, got ${JSON.stringify(value)}`);
   if (what === "mode") permitted(bench.spec, value);
-  await bench.until(() => atRest(bench.state) || bench.gone, FOR_EVER_MS, signal);
-  alive(bench, signal);
+  do {
+    await bench.until(() => atRest(bench.state) || bench.gone, FOR_EVER_MS, signal);
+    await bench.offer();
+    alive(bench, signal);
+  } while (!atRest(bench.state));
   const by = what === "mode" ? switchMode : switchByCommand;
   const work = async (): Promise<string> => {
     bench.feed({ src: "switching", at: bench.now(), on: true });
@@ -87,6 +92,7 @@ export async function endLimitOptions(bench: Bench, look: Look, signal: AbortSig
   bench.feed({ src: "switching", at: bench.now(), on: true });
   try {
     if (!(await shows(bench, look, offersOptions, signal))) return;
+    if (bench.state.turn !== undefined) return;
     bench.type(ESC);
     await shows(bench, look, (lines) => !offersOptions(lines) || CANCELLED.test(lines.join("\n")), signal);
   } finally {

@@ -39,7 +39,7 @@ export interface HookRules {
   /** Replaces the user level. Throws `bad_request` naming the rule and field, `forbidden` for a locked name. */
   put(rules: readonly unknown[]): Promise<void>;
   /** Checks a session's own rules; throws as `put`. */
-  check(rules: readonly unknown[]): void;
+  check(rules: readonly unknown[]): unknown;
 }
 
 /** Where a login stands. `url`: what the person opens; what it shows then goes to `code`. */

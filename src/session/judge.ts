@@ -5,8 +5,8 @@ import type { HookGate, Passed } from "../hooks/gate.ts";
 import type { Intake } from "./intake.ts";
 import { isGated } from "./permit.ts";
 
-/** Claude goes on by itself when its hook has not answered within 30 s: the rules' `fail` speaks before. */
-export const CALL_DEADLINE_MS = 25_000;
+/** The agent gives a call up after 600 s: the rules' `fail` speaks long before. Five rules of the slowest kind, 60 s each. */
+export const CALL_DEADLINE_MS = 300_000;
 
 export interface JudgeOptions {
   readonly hooks: Pick<HookGate, "cares" | "filter" | "told">;

@@ -28,7 +28,7 @@ export interface SessionsOptions {
   /** Where one of Claude's own conversations belongs. */
   readonly conversation: (id: string) => Promise<{ readonly workdir: string } | undefined>;
   readonly apiKey: boolean;
-  readonly oauthToken: boolean;
+  readonly oauthToken: () => boolean;
   /** A session is there, from now on or since before; and one that was to be is not. */
   readonly opened?: (session: Session) => void;
   readonly gone?: (id: SessionId) => void;
@@ -92,7 +92,7 @@ export class Sessions {
   }
 
   defaultAuth(): Meta["auth"] {
-    return this.#o.apiKey && !this.#o.oauthToken ? "api_key" : "subscription";
+    return this.#o.apiKey && !this.#o.oauthToken() ? "api_key" : "subscription";
   }
 
   /** Durable before Claude starts; a start that fails leaves nothing behind. */

@@ -105,26 +105,30 @@ for (const version of ALL_VERSIONS) {
     const answer = limited(resetsAt);
     await using rig = await startRig({ version, script: ({ last }) => answer(last), spec: { credential: TOKEN } });
     await rig.agent.submit("hello", AbortSignal.timeout(30_000));
+    // Asked for in the middle of the turn that meets the limit: done behind the dialog that Claude opens then.
+    const switching = rig.agent.switch("model", "claude-haiku-4-5-20251001", AbortSignal.timeout(30_000));
     await rig.until(() => settled(rig), "the end of the limited turn");
     assert.deepEqual(
       rig.of("error").map(({ code }) => code),
       ["usage_limit"],
     );
     assert.match(rig.of("error")[0]?.message ?? "", /limit · resets/);
-    assert.deepEqual(rig.of("stop"), [{ type: "stop", reason: "error:usage_limit" }]);
+    assert.equal(rig.of("stop")[0]?.reason, "error:usage_limit");
     const waiting = rig.of("status").at(-1);
     assert.equal(waiting?.state, "waiting_for_input");
     const late = (waiting?.limit_resets_at ?? 0) - resetsAt;
     assert.ok(late >= 0 && late <= MINUTE_MS, `${late} ms after the reset`);
 
     // The dialog that Claude opens by itself is gone: the next text reaches the model, and nothing else was told.
+    assert.equal(await switching, "claude-haiku-4-5-20251001");
+    assert.equal(rig.of("status").at(-1)?.limit_resets_at, waiting?.limit_resets_at);
     const from = rig.frames.length;
     assert.equal(await rig.agent.interrupt(AbortSignal.timeout(5_000)), true);
     assert.deepEqual(rig.of("status", from), [{ type: "status", state: "idle", elapsed_ms: 0 }]);
     assert.equal(textOf(await rig.turn("try it again")), "Back again.");
     assert.deepEqual(
       rig.of("stop").map(({ reason }) => reason),
-      ["error:usage_limit", "end_turn"],
+      ["error:usage_limit", "command", "end_turn"],
     );
     assert.equal(rig.model.requests.filter(({ caller }) => caller === "main").length, 2);
     assert.deepEqual(rig.faults, []);

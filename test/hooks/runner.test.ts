@@ -130,6 +130,21 @@ for (const [kind, make] of [
   });
 }
 
+const root = process.getuid?.() === 0;
+test("a hook runs as the session's user, with no other group and no way back", {
+  skip: !root && "needs root",
+}, async () => {
+  const user = { uid: 65_534, gid: 65_534 };
+  const asks = script(
+    `const status = require("fs").readFileSync("/proc/self/status", "utf8");
+     console.log(JSON.stringify({ uid: process.getuid(), groups: process.getgroups(), caps: /CapEff:\\s*0+\\n/.test(status), locked: /NoNewPrivs:\\s*1/.test(status) }))`,
+  );
+  const runner = new Spawned(rule(asks), { ...place, workdir: "/", user }, PATIENCE_MS);
+  const { text = "", error, stderr } = await runner.ask("input", event(1));
+  assert.equal(error, undefined, stderr);
+  assert.deepEqual(JSON.parse(text), { uid: user.uid, groups: [user.gid], caps: true, locked: true });
+});
+
 test("a grandchild that holds stdout does not keep a hook's answer back, and ends with it", async () => {
   const file = join(workdir, "grandchild");
   const runner = spawned(parent(file, `process.stdout.write('{"verdict":"pass"}', () => process.exit(0))`));

@@ -1,5 +1,7 @@
 /** Hooks through a real session: a scripted engine tells, real hook processes judge. */
 import assert from "node:assert/strict";
+import { existsSync, readFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { Rule } from "../../src/hooks/rules.ts";
 import type { Session } from "../../src/session/session.ts";
@@ -128,15 +130,13 @@ describe("a tool", () => {
     await using world = await World.open();
     const hides = rule("hides", ["tool.use.result"], `say({ verdict: "block", reason: "private" })`);
     const session = await world.create({ hooks: [hides] });
-    const judged = await world.engine
-      .agent(session.id)
-      .judge({
-        on: "result",
-        id: "t",
-        tool: "Bash",
-        input: {},
-        output: { stdout: "a", stderr: "b", interrupted: false },
-      });
+    const judged = await world.engine.agent(session.id).judge({
+      on: "result",
+      id: "t",
+      tool: "Bash",
+      input: {},
+      output: { stdout: "a", stderr: "b", interrupted: false },
+    });
     const output = { stdout: "hidden by hides: private", stderr: "", interrupted: false };
     assert.deepEqual(judged, { do: "rewrite", output });
   });
@@ -183,11 +183,15 @@ test("what a hook changed counts as told after a restart, character by character
 
 test("a session that stops waits for a hook that hangs no longer than its deadline, and leaves no process", async () => {
   await using world = await World.open();
-  const hangs = rule("hangs", ["text.delta"], "", { timeout_ms: 300 });
+  const body = `require("fs").writeFileSync("pid", String(process.pid))`;
+  const hangs = rule("hangs", ["text.delta"], body, { timeout_ms: 3_000 });
   const session = await world.create({ hooks: [hangs] });
   world.engine.agent(session.id).tell({ type: "text.delta", text: "last words", message: "m" });
   await session.stop("term", { wanted: false, reason: "stopped" });
+  await session.log.sync();
   assert.equal(texts(session), "last words");
+  const pid = readFileSync(join(session.meta.workdir, "pid"), "utf8");
+  await until(() => !existsSync(`/proc/${pid}`), "the end of its process");
   assert.equal(framesOf(session).at(-1)?.type, "status");
   assert.equal(session.state, "stopped");
   assert.equal(framesOf(session).filter((frame) => frame.type === "stop").length, 1);
@@ -201,6 +205,7 @@ test("a hook that notes something on every stop does not make a second one", asy
   agent.lastFrames = [{ type: "stop", reason: "whatever" }];
   agent.begin("x");
   await session.stop("term", { wanted: false, reason: "stopped" });
+  await session.log.sync();
   const stops = framesOf(session).filter((frame) => frame.type === "stop");
   assert.deepEqual(
     stops.map(({ reason }) => reason),

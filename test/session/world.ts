@@ -108,7 +108,7 @@ export class World implements AsyncDisposable {
       logMaxBytes: 1024 * 1024,
       ptyLogBytes: 64 * 1024,
       apiKey: wish.apiKey !== undefined,
-      oauthToken: wish.oauthToken ?? false,
+      oauthToken: () => wish.oauthToken ?? false,
     });
     await this.#sessions.recover();
   }
