@@ -54,6 +54,7 @@ function flags(spec: AgentSpec, settings: string): string[] {
 
 /** Taken from the daemon's own environment because the machine needs them to work, and none of them is a secret. */
 const INHERITED = ["PATH", "LANG", "LC_ALL", "TZ", "NODE_EXTRA_CA_CERTS", "SSL_CERT_FILE"];
+const LOOPBACK = "127.0.0.1,localhost,::1";
 const PROXIES = ["HTTP_PROXY", "HTTPS_PROXY", "NO_PROXY", "http_proxy", "https_proxy", "no_proxy"];
 
 /** The whole environment of the session: built, never inherited. */
@@ -86,10 +87,13 @@ export function baseEnvironment(
     const value = own[name];
     if (value !== undefined) env[name] = value;
   }
+  // Claude takes even calls to this machine to the proxy: its hooks, and an API on loopback, would never arrive.
+  const near = [own["NO_PROXY"] ?? own["no_proxy"], LOOPBACK].filter(Boolean).join(",");
   return {
     PATH: "/usr/local/bin:/usr/bin:/bin",
     LANG: "C.UTF-8",
     ...env,
+    ...(PROXIES.some((name) => env[name] !== undefined) && { NO_PROXY: near, no_proxy: near }),
     TERM: "xterm-256color",
     COLORTERM: "truecolor",
     HOME: home,

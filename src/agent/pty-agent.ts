@@ -1,4 +1,5 @@
 /** Pty agent: the live interactive Claude Code in its terminal; what goes in, and how it begins and ends. */
+import { setTimeout as pause } from "node:timers/promises";
 import { CibError } from "../errors.ts";
 import type { Agent, AgentEvents, AgentSpec, Claim, Exit, Position, Setting } from "./agent.ts";
 import type { Launch } from "./command.ts";
@@ -31,6 +32,9 @@ const COMMAND_WORKS_MS = 60_000;
 /** Commands that Claude saves as the default of every session of this configuration. */
 const SAVES = /^\/(model|effort)\s+\S/;
 
+/** Measured within 0.3 s on a desktop; a machine that was slow to interrupt is slow at this too. */
+const PUT_BACK_MS = 500;
+
 /** Claude offers what to do about a usage limit 0.1 s after the turn on a desktop. */
 const LIMIT_OPTIONS_MS = 10_000;
 
@@ -59,6 +63,8 @@ export class PtyAgent implements Agent {
   readonly #view: View;
   /** Settled when what Claude offers after a usage limit is closed. */
   #offer: Promise<void> = Promise.resolve();
+  /** By then an interrupted prompt is back in the input box, ms since 1970. */
+  #backAt = 0;
   #lastText = "";
   #draft = false;
   #stopping = false;
@@ -140,6 +146,9 @@ export class PtyAgent implements Agent {
   async #submit(prompt: string, signal: AbortSignal, taken: () => void): Promise<void> {
     await this.#offer;
     this.#alive();
+    // A prompt that was interrupted comes back into the box after Claude is idle: emptied before, it would be full again.
+    const back = this.#backAt - this.#now();
+    if (this.#draft && back > 0) await pause(back, undefined, { signal });
     if (this.#draft) await emptyBox(this.#desk(), this.#lastText);
     this.#draft = false;
     // A dialog has just been closed: the end of the command that opened it is told first.
@@ -205,7 +214,11 @@ export class PtyAgent implements Agent {
       // An interrupt before the first word puts the prompt back into the input box.
       this.#draft = true;
     }
-    return this.#senses.until(() => this.#atRest(), INTERRUPT_DEADLINE_MS, signal);
+    const began = this.#now();
+    const idle = await this.#senses.until(() => this.#atRest(), INTERRUPT_DEADLINE_MS, signal);
+    const now = this.#now();
+    this.#backAt = now + Math.max(PUT_BACK_MS, 2 * (now - began));
+    return idle;
   }
 
   claim(group: string): Claim | undefined {

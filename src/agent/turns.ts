@@ -43,14 +43,16 @@ export function onState(state: State, claude: ClaudeState, since: number, now: n
   if (is === "busy" && before === "waiting") for (const open of state.asks.values()) open.passed = true;
   // Another dialog follows: which of the calls was decided on, their results will tell.
   if (is === "waiting" && before === "busy") for (const open of state.asks.values()) open.passed = false;
-  if (is === "idle" && state.turn !== undefined) end(state, "interrupted", now, markWait(state.turn, now), false);
+  if (is === "idle" && state.turn !== undefined)
+    end(state, "interrupted", now, markWait(state.turn, now, state.row.display), false);
   else if (is === "busy" && state.turn?.ending?.firm === false) delete state.turn.ending;
   if (is !== "idle" || state.turn === undefined) showStatus(state, now, out);
 }
 
 /** On a loaded board the mark is late like everything else: the 0.1 s from our Esc to idle are so many more, and tell it. */
-function markWait({ spoke, escAt }: Turn, now: number): number {
-  if (spoke || escAt === undefined) return MARK_MS;
+function markWait({ spoke, escAt }: Turn, now: number, display: boolean): number {
+  // Without MessageDisplay whole paragraphs may be written with the mark, though nothing has been told.
+  if (spoke || escAt === undefined || !display) return MARK_MS;
   return Math.min(SETTLE_MS, Math.max(SILENT_MARK_MS, 1.5 * (now - escAt)));
 }
 

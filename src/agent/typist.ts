@@ -191,6 +191,7 @@ const REST_DEADLINE_MS = 2_000;
 /** Keys in one write: many more are taken for a paste. */
 const KEYS_AT_ONCE = 8;
 const KEYS_PAUSE_MS = 30;
+const KEYS_ECHO_MS = 150;
 
 /** Empties an input box that may hold this text: Ctrl+E, then Ctrl+U twice a row (the rest of the row, its end), then Ctrl+K; Backspace leaves the shell mode of a `!`. */
 export async function emptyBox(desk: Desk, text: string): Promise<void> {
@@ -200,8 +201,11 @@ export async function emptyBox(desk: Desk, text: string): Promise<void> {
   await until(() => desk.quietMs >= REST_MS, REST_DEADLINE_MS, new AbortController().signal);
   const keys = `\x05${"\x15".repeat(2 * rows + 4)}${"\x0b".repeat(rows + 4)}\x7f`;
   for (let from = 0; from < keys.length; from += KEYS_AT_ONCE) {
+    const before = desk.writes;
     desk.type(keys.slice(from, from + KEYS_AT_ONCE));
     await pause(KEYS_PAUSE_MS);
+    // A Claude that lags would read them with the next: it answers these first, if there is anything to answer.
+    await until(() => desk.writes > before, KEYS_ECHO_MS, new AbortController().signal);
   }
 }
 

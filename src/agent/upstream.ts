@@ -6,7 +6,7 @@ import { connect } from "node:tls";
 import { CibError } from "../errors.ts";
 
 /** Where Claude calls when nothing else is set. */
-export const ANTHROPIC = "https://api.anthropic.com";
+const ANTHROPIC = "https://api.anthropic.com";
 /** An unused connection is given up before common gateways give it up themselves (nginx: 75 s), which would cost a call. */
 const IDLE_MS = 30_000;
 

@@ -14,8 +14,8 @@ const STEERING = /(^|\/)\./;
 
 export class Verdicts {
   readonly #gated: readonly RegExp[];
-  /** By tool use: a digest of what is to run, and whether it may. */
-  readonly #calls = new Map<string, { readonly what: string; readonly allowed: boolean }>();
+  /** By tool use and words: a second account of a call never takes the first one's place. `what`: a digest of the words. */
+  readonly #calls = new Map<string, { readonly id: string; readonly what: string; readonly allowed: boolean }>();
 
   /** `gated`: tools that Claude's rules ask for because we told it so, perhaps with `*`. */
   constructor(gated: readonly string[] | undefined) {
@@ -26,8 +26,8 @@ export class Verdicts {
   note(body: Json, allowed: boolean): void {
     const id = text(body["tool_use_id"]);
     if (id === undefined || !this.#isGated(text(body["tool_name"]) ?? "")) return;
-    this.#calls.delete(id);
-    this.#calls.set(id, { what: digest(body), allowed });
+    const what = digest(body);
+    this.#calls.set(`${what} ${id}`, { id, what, allowed });
     const [oldest] = this.#calls.keys();
     if (this.#calls.size > MAX_VERDICTS && oldest !== undefined) this.#calls.delete(oldest);
   }
@@ -35,7 +35,7 @@ export class Verdicts {
   /** The call has returned. */
   over(body: Json): void {
     const id = text(body["tool_use_id"]);
-    if (id !== undefined) this.#calls.delete(id);
+    for (const [key, call] of this.#calls) if (call.id === id) this.#calls.delete(key);
   }
 
   /** No call is under way. */

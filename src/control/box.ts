@@ -6,6 +6,7 @@ import { type SessionId, sessionId } from "../frame/frame.ts";
 import { maskOf } from "../frame/select.ts";
 import type { Sink } from "../frame/sink.ts";
 import type { Ledger } from "../session/ledger.ts";
+import type { Accepted } from "../session/queue.ts";
 import { newSessionId, type Session } from "../session/session.ts";
 import type { Setting } from "../session/switches.ts";
 import { COMMANDS, type Command, parseAttach, parseCommand } from "./commands.ts";
@@ -72,6 +73,8 @@ export class BoxControl implements Control {
     const want = parseAttach(raw);
     authorise(who, want.pty ? ["sessions:read", "pty:read"] : ["sessions:read"], want.session);
     const session = this.#o.sessions.get(want.session);
+    if (want.pty && session.hooks.hidesTerminal)
+      throw new CibError("forbidden", "pty: a hook of this box hides what the terminal would show; read the frames");
     const judged = session.log.judge(want);
     const verdict: Verdict = { session: session.id, ...judged };
     const reader = session.fanout.attach({
@@ -263,7 +266,7 @@ export class BoxControl implements Control {
     const { id, text } = command;
     const digest = digestOf(command);
     const { reply, duplicate } = await this.#once.input(who.name, id, digest, () =>
-      session.queue.accept({ who: who.name, text, ...(id !== undefined && { id, digest }) }),
+      this.#queue(session, who, text, id !== undefined ? { id, digest } : {}),
     );
     return { ...(id !== undefined && { id }), ...reply, state: "accepted", ...(duplicate && { duplicate }) };
   }
@@ -292,6 +295,17 @@ export class BoxControl implements Control {
     if (who.sessions !== undefined) throw new CibError("forbidden", "a token bound to sessions sees no others");
     const ours = new Set(this.#o.sessions.all().map((session) => session.meta.conversation));
     return this.#o.conversations.list({ except: ours, cursor, limit: limit ?? LIST_SESSIONS });
+  }
+
+  /** The user's hooks see each new text once, before it is promised anything. */
+  async #queue(
+    session: Session,
+    who: Principal,
+    text: string,
+    once: { id?: string; digest?: string },
+  ): Promise<Accepted> {
+    const passed = await session.hooks.input(text, who.name);
+    return session.queue.accept({ who: who.name, text: passed.text, ...once });
   }
 
   async #send(who: Principal, command: Of<"send">, signal: AbortSignal): Promise<Reply> {

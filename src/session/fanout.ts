@@ -89,6 +89,11 @@ export class Fanout {
     for (const reader of [...this.#readers]) this.end(reader, reason);
   }
 
+  /** Ends every attachment that gets terminal bytes: they are not for clients any more. */
+  endLanes(): void {
+    for (const reader of [...this.#readers]) if (reader.wantsLane) this.end(reader, "detached");
+  }
+
   /** For readers only: give this one a turn. */
   wake(reader: Follower): void {
     this.#ready.add(reader);

@@ -3,20 +3,16 @@ import type { Call, Judgement } from "../agent/agent.ts";
 import type { Body, FrameBody } from "../frame/frame.ts";
 import { HookGate } from "../hooks/gate.ts";
 import type { Box } from "./box.ts";
+import type { Fanout } from "./fanout.ts";
 import { Intake } from "./intake.ts";
 import { judge } from "./judge.ts";
 import { learned } from "./meta.ts";
 import type { MetaFile } from "./meta-file.ts";
 
-export interface HookedOptions {
-  readonly box: Box;
-  readonly meta: MetaFile;
-  /** Logs a frame. `own`: not one that the agent told. Throws when the log is closed or full. */
-  readonly append: (body: FrameBody, own: boolean) => void;
-}
-
 export class Hooked {
-  readonly #o: HookedOptions;
+  readonly #box: Box;
+  readonly #meta: MetaFile;
+  readonly #append: (body: FrameBody, own: boolean) => void;
   readonly #gate: HookGate;
   readonly #intake: Intake;
   readonly #watch: Disposable | undefined;
@@ -24,9 +20,16 @@ export class Hooked {
   #starts = 0;
   #closed = false;
 
-  constructor(options: HookedOptions) {
-    this.#o = options;
-    const { box, meta, append } = options;
+  /** `append` logs a frame; `own`: not one that the agent told. It throws when the log is closed or full. */
+  constructor(
+    box: Box,
+    meta: MetaFile,
+    fanout: Pick<Fanout, "endLanes">,
+    append: (body: FrameBody, own: boolean) => void,
+  ) {
+    this.#box = box;
+    this.#meta = meta;
+    this.#append = append;
     const { id, workdir } = meta.value;
     const { home, user } = box.settings;
     const rules = () => box.hooks?.rules(meta.value.hooks) ?? [];
@@ -34,7 +37,10 @@ export class Hooked {
     const env = box.hooks?.env ?? {};
     const place = { session: id, workdir, home, env, ...(user && { user }) };
     this.#gate = new HookGate({ place, emit: (hook) => this.#emit(hook) }, rules());
-    this.#watch = box.hooks?.watch(() => this.#gate.arm(rules()));
+    this.#watch = box.hooks?.watch(() => {
+      this.#gate.arm(rules());
+      if (this.hidesTerminal) fanout.endLanes();
+    });
     this.#intake = new Intake({
       gate: this.#gate,
       append: (body) => append(body, body.type === "hook"),
@@ -69,7 +75,7 @@ export class Hooked {
   }
 
   judge(call: Call): Judgement | Promise<Judgement> {
-    const { gate, bypass } = this.#o.meta.value;
+    const { gate, bypass } = this.#meta.value;
     const append = (hook: Body<"hook">): void => this.#emit(hook);
     return judge({ hooks: this.#gate, intake: this.#intake, gate, bypass, append }, call);
   }
@@ -104,9 +110,9 @@ export class Hooked {
   #emit(hook: Body<"hook">): void {
     if (this.#closed) return;
     try {
-      this.#o.append(hook, true);
+      this.#append(hook, true);
     } catch (failure) {
-      this.#o.box.fault(`hooks ${this.#o.meta.value.id}`, failure);
+      this.#box.fault(`hooks ${this.#meta.value.id}`, failure);
     }
   }
 
@@ -114,6 +120,6 @@ export class Hooked {
   #blocked(body: FrameBody): void {
     if (body.type !== "meta") return;
     const { title: _title, ...rest } = body;
-    this.#o.meta.change(learned(rest));
+    this.#meta.change(learned(rest));
   }
 }

@@ -68,7 +68,7 @@ export class Session {
       storedTurns = tail.turns;
     });
     this.#place = new Place(this.log, this.#meta, storedTurns, (thrown) => box.fault(`log ${this.id}`, thrown));
-    this.hooks = new Hooked({ box, meta: this.#meta, append: (body, own) => this.append(body, own) });
+    this.hooks = new Hooked(box, this.#meta, parts.fanout, (body, own) => this.append(body, own));
     const clock = { ...systemClock, now: box.now };
     const fault = (thrown: unknown): void => box.fault(`session ${this.id}`, thrown);
     this.answers = new Answers({
@@ -222,7 +222,8 @@ export class Session {
     this.hooks.begin();
     return {
       frame: (body) => this.#told(body),
-      terminal: (bytes) => this.lane.write(bytes),
+      // Nobody may see it, and nobody shall find it later.
+      terminal: (bytes) => this.hooks.hidesTerminal || this.lane.write(bytes),
       position: (at) => this.hooks.after(() => this.#ending.deaf || this.#place.keep(at, this.#tail.turns)),
       judge: (call) => this.hooks.judge(call),
       ending: (how) => {

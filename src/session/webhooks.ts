@@ -110,7 +110,7 @@ export class Webhooks implements AsyncDisposable {
     for (const { couriers } of this.#sessions.values())
       for (const courier of couriers.values()) courier[Symbol.dispose]();
     this.#unsave?.();
-    this.#save();
+    if (this.#unsave !== undefined || Object.keys(this.#cursors).length > 0) this.#save();
     await this.#saving;
   }
 

@@ -203,6 +203,8 @@ describe("a request for what was judged to need nobody", () => {
     assert.equal(verdicts.allows(request("ls")), true);
     verdicts.note(bash("ls", "toolu_b"), false);
     assert.equal(verdicts.allows(request("ls")), false);
+    verdicts.note(bash("pwd", "toolu_b"), true);
+    assert.equal(verdicts.allows(request("ls")), false, "a second account of a call changes nothing");
     verdicts.over(bash("ls", "toolu_b"));
     assert.equal(verdicts.allows(request("ls")), true);
     verdicts.clear();

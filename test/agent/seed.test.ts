@@ -154,6 +154,15 @@ test("a creator's variables never name another payer, configuration or box", () 
   }
 });
 
+test("behind a proxy, calls to this machine do not leave it", () => {
+  const spec = specIn("/home/x", paying);
+  assert.equal(environment(spec, "box", {})["NO_PROXY"], undefined);
+  const own = { HTTPS_PROXY: "http://proxy:3128", NO_PROXY: "intranet" };
+  const built = environment(spec, "box", own);
+  assert.equal(built["HTTPS_PROXY"], own.HTTPS_PROXY);
+  for (const name of ["NO_PROXY", "no_proxy"]) assert.equal(built[name], "intranet,127.0.0.1,localhost,::1");
+});
+
 for (const version of ALL_VERSIONS) {
   describe(`one conversation under ${version}`, async () => {
     const skip = (await offlineReason(version)) ?? false;

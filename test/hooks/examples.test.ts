@@ -126,6 +126,7 @@ test("everything goes into a file", async () => {
           .map((line) => (JSON.parse(line) as { event: string }).event)
       : [];
   await session.stop("term", { wanted: false, reason: "stopped" });
+  await session.log.sync();
   const logged = framesOf(session)
     .map(({ type }) => type)
     .filter((type) => type !== "hook");

@@ -3,6 +3,7 @@ import assert from "node:assert/strict";
 import { existsSync, readFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
+import type { Sink } from "../../src/frame/sink.ts";
 import type { Rule } from "../../src/hooks/rules.ts";
 import type { Session } from "../../src/session/session.ts";
 import { each } from "../hooks/scripts.ts";
@@ -22,6 +23,8 @@ const texts = (session: Session): string =>
     .join("");
 
 const hooks = (session: Session) => framesOf(session).flatMap((frame) => (frame.type === "hook" ? [frame] : []));
+
+const sinkOf = (close: (why: string) => void): Sink => ({ write: () => "ok", gap: () => undefined, close });
 
 const verdicts = (session: Session): string[] =>
   hooks(session).map(({ name, result }) => `${name} ${(result as { verdict: string }).verdict}`);
@@ -84,7 +87,8 @@ describe("a tool", () => {
     const agent = world.engine.agent(session.id);
     assert.deepEqual(await agent.judge(bash("dirty")), { do: "allow", input: { command: "clean" } });
     agent.tell(started("clean"), { type: "stop", reason: "end_turn" });
-    await until(() => !session.turnOpen, "the turn's end");
+    await until(() => hooks(session).length > 0, "the hook frame");
+    await session.log.sync();
     const types = framesOf(session).map(({ type }) => type);
     assert.deepEqual(types.slice(types.indexOf("tool.use.start")), ["tool.use.start", "hook", "stop"]);
     assert.deepEqual(hooks(session)[0]?.payload, { id: "t", tool: "Bash" });
@@ -212,6 +216,19 @@ test("a hook that notes something on every stop does not make a second one", asy
     ["stopped"],
   );
   assert.equal(session.meta.wanted, false);
+});
+
+test("whoever watches the terminal loses it when new rules hide it, and nobody else does", async () => {
+  await using world = await World.open();
+  const session = await world.create();
+  const ended: string[] = [];
+  const sink = (name: string): Sink => sinkOf((why) => void ended.push(`${name} ${why}`));
+  using _frames = session.fanout.attach({ from: 1, mask: 0, sink: sink("frames") });
+  using _watches = session.fanout.attach({ from: 1, mask: 0, sink: sink("watches"), lane: {} });
+  await world.hooks.put([{ ...REDACT, terminal: true }]);
+  assert.deepEqual(ended, []);
+  await world.hooks.put([REDACT]);
+  assert.deepEqual(ended, ["watches detached"]);
 });
 
 test("new rules of the user level hold in a running session from the next frame on", async () => {
