@@ -148,6 +148,7 @@ async function compose(
     ptyLogBytes: config.ptyLogBytes,
     apiKey: config.apiKey !== undefined,
     oauthToken: () => (config.oauthToken ?? loginToken.value) !== undefined,
+    ...(deps.engine === undefined && { loggedIn: () => login.loggedIn() }),
   });
   undo.defer(() => sessions.close());
   const control = new BoxControl({

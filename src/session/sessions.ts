@@ -27,6 +27,8 @@ export interface SessionsOptions {
   readonly ptyLogBytes: number;
   /** Where one of Claude's own conversations belongs. */
   readonly conversation: (id: string) => Promise<{ readonly workdir: string } | undefined>;
+  /** Whether a subscription session would find a login; left out: it would. */
+  readonly loggedIn?: () => Promise<boolean>;
   readonly apiKey: boolean;
   readonly oauthToken: () => boolean;
   /** A session is there, from now on or since before; and one that was to be is not. */
@@ -100,6 +102,8 @@ export class Sessions {
     if (this.#byId.size >= MAX_SESSIONS) throw new CibError("overloaded", `${MAX_SESSIONS} sessions exist already`);
     const { box, folder } = this.#o;
     const source = want.fork === undefined ? undefined : this.get(want.fork);
+    if (want.auth === "subscription" && (await this.#o.loggedIn?.()) === false)
+      throw new CibError("conflict", "auth: nobody is logged in; POST /api/login, or use mode api_key");
     const adopted = want.adopt === undefined ? undefined : await this.#adopted(want.adopt, want.copy === true);
     const workdir =
       source?.meta.workdir ?? workdirIn(this.#o.workspace, adopted?.workdir ?? want.workdir, box.settings.user);
