@@ -1,10 +1,12 @@
 /** Engine: starts the agent of a session; daemon.ts wires it with the claude command, the box's id and a hook inbox. */
+import { randomUUID } from "node:crypto";
 import type { Agent, AgentEvents, AgentSpec, Engine, Position } from "./agent.ts";
 import { environment, prepare } from "./command.ts";
 import { type HookInbox, startInbox } from "./hook-inbox.ts";
 import { type Json, text } from "./json.ts";
 import { isInterruptMark, promptOf } from "./prompts.ts";
 import { PtyAgent } from "./pty-agent.ts";
+import { refuseRogueHooks } from "./rogue.ts";
 import { seed } from "./seed.ts";
 import type { Source } from "./source.ts";
 import { newState, reopen, type State } from "./state.ts";
@@ -60,6 +62,7 @@ async function startAgent(
   events: AgentEvents,
 ): Promise<Agent> {
   const spec = await resumable(await seed(wanted));
+  await refuseRogueHooks(spec);
   const version = await detectVersion(options.command, environment(spec, options.box));
   const { row, note } = rowFor(version);
   const state = newState(row, spec.thinking);
@@ -113,11 +116,29 @@ async function startAgent(
   }
 }
 
-/** Claude writes a conversation down with its first prompt: one that never had any begins anew under its own id. */
+/**
+ * Claude writes a conversation down with its first prompt: one that never had any begins anew under its own id. Killed
+ * in between it leaves a file without a message, which it neither resumes nor begins again: then under another.
+ */
 async function resumable(spec: AgentSpec): Promise<AgentSpec> {
   if (spec.start !== "resume") return spec;
-  const size = await sizeOf(await transcriptFile(spec.projectsDir, spec.workdir, spec.conversation));
-  return size > 0 ? spec : { ...spec, start: "new" };
+  const file = await transcriptFile(spec.projectsDir, spec.workdir, spec.conversation);
+  const size = await sizeOf(file);
+  if (size === 0) return { ...spec, start: "new" };
+  return size > MAX_HEAD_BYTES || (await holdsMessage(file, size))
+    ? spec
+    : { ...spec, start: "new", conversation: randomUUID() };
+}
+
+/** What Claude writes before the first prompt is a few KB. */
+const MAX_HEAD_BYTES = 1024 * 1024;
+
+async function holdsMessage(file: string, size: number): Promise<boolean> {
+  let found = false;
+  await readBetween(file, 0, size, ({ type }) => {
+    found ||= type === "user" || type === "assistant";
+  });
+  return found;
 }
 
 function announce(events: AgentEvents, spec: AgentSpec, version: string, note: string | undefined): void {
