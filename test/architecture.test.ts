@@ -14,13 +14,15 @@ const MAY: Readonly<Record<string, readonly string[] | "all">> = {
   files: [],
   // How a native package is loaded, and what a person is told where it does not load.
   addon: [],
+  // Signals that end in time, whatever the garbage collector does.
+  deadline: [],
   frame: ["errors"],
   crypto: ["errors"],
-  agent: ["frame", "errors", "files", "addon"],
-  hooks: ["frame", "errors", "files"],
-  session: ["frame", "hooks", "agent/agent.ts", "errors", "files"],
+  agent: ["frame", "errors", "files", "addon", "deadline"],
+  hooks: ["frame", "errors", "files", "deadline"],
+  session: ["frame", "hooks", "agent/agent.ts", "errors", "files", "deadline"],
   auth: ["crypto", "errors", "files", "type frame"],
-  control: ["session", "auth", "frame", "errors"],
+  control: ["session", "auth", "frame", "errors", "deadline"],
   transport: ["control", "frame", "errors", "type crypto"],
   "transport/http": ["transport", "control", "frame", "errors", "addon", "type crypto"],
   "transport/mqtt": ["transport", "control", "frame", "errors", "type crypto"],
@@ -109,6 +111,8 @@ function formOf({ path, text }: Module): string[] {
   if (!/^(#!.*\n)?\/\*\*\s*\*?\s*\S/.test(text)) wrong.push(`${path}: does not open with a doc comment`);
   if (lines > MAX_LINES) wrong.push(`${path}: ${lines} lines, more than ${MAX_LINES}`);
   if (/(^|\/)(utils?|helpers?|common|misc|shared|index)\.ts$/.test(path)) wrong.push(`${path}: names no concept`);
+  // Node 20 collects it together with a timeout in it: src/deadline.ts.
+  if (/AbortSignal\.any\(/.test(text)) wrong.push(`${path}: AbortSignal.any may never fire; use deadline.ts`);
   if (/^export\s+default\b/m.test(text)) wrong.push(`${path}: default export`);
   if (/^export\s+(type\s+)?(\*|\{[^}]*\})(\s+as\s+\w+)?\s+from\b/m.test(text))
     wrong.push(`${path}: passes on what another file exports`);

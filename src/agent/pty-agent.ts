@@ -1,5 +1,6 @@
 /** Pty agent: the live interactive Claude Code in its terminal; what goes in, and how it begins and ends. */
 import { setTimeout as pause } from "node:timers/promises";
+import { deadline } from "../deadline.ts";
 import { CibError } from "../errors.ts";
 import type { Agent, AgentEvents, AgentSpec, Claim, Exit, Position, Setting } from "./agent.ts";
 import type { Launch } from "./command.ts";
@@ -158,7 +159,8 @@ export class PtyAgent implements Agent {
     if (submission.isCommand) this.#senses.feed({ src: "command", at: this.#now() });
     this.#lastText = prompt;
     try {
-      await typeText(this.#desk(), submission, AbortSignal.any([signal, AbortSignal.timeout(START_DEADLINE_MS)]));
+      using typing = deadline(START_DEADLINE_MS, signal);
+      await typeText(this.#desk(), submission, typing.signal);
       // Claude shows a prompt to its hooks before it writes it down; killed in between, it would forget it.
       if (submission.isCommand) await this.#commandOver(submission, signal);
       else await this.#senses.until(() => submission.kept, KEEP_DEADLINE_MS, signal);

@@ -1,5 +1,6 @@
 /** Typist: brings one text into Claude's input box and has it taken, never typing it twice. */
 import { setTimeout as pause } from "node:timers/promises";
+import { deadline } from "../deadline.ts";
 import { CibError } from "../errors.ts";
 import { isPrompt, normal } from "./prompts.ts";
 
@@ -121,15 +122,12 @@ export class Submission {
   /** Waits until taken, at most so long. */
   async wait(ms: number, signal: AbortSignal): Promise<boolean> {
     if (this.taken || this.refused !== undefined) return true;
-    const timer = new AbortController();
-    const woken = new Promise<void>((done) => {
+    using late = deadline(ms, signal);
+    await new Promise<void>((done) => {
       this.#wake = done;
+      late.signal.addEventListener("abort", () => done());
+      if (late.signal.aborted) done();
     });
-    await Promise.race([
-      woken,
-      pause(ms, undefined, { signal: AbortSignal.any([signal, timer.signal]) }).catch(() => undefined),
-    ]);
-    timer.abort();
     this.#wake = undefined;
     return this.taken || this.refused !== undefined;
   }

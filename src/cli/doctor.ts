@@ -123,7 +123,7 @@ async function login(config: Config, p: Probes): Promise<Row> {
   if (config.apiKey !== undefined) return ok("login", "ANTHROPIC_API_KEY is set");
   if (config.oauthToken !== undefined) return ok("login", "CLAUDE_CODE_OAUTH_TOKEN is set");
   const folder = join(config.home, ".claude");
-  const todo = `set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or log in: HOME=${config.home} CLAUDE_CONFIG_DIR=${folder} ${config.claude.join(" ")} auth login`;
+  const todo = `set ANTHROPIC_API_KEY or CLAUDE_CODE_OAUTH_TOKEN, or run cib login while the daemon runs`;
   try {
     const { loggedIn, method } = await p.login(config, folder);
     // Claude looks at its own files only: whether the account still accepts them shows at the first turn.

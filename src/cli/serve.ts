@@ -134,9 +134,7 @@ function greet(daemon: Daemon, config: Config, io: Io): void {
   const folder = join(config.home, ".claude");
   const paid = config.apiKey !== undefined || config.oauthToken !== undefined;
   if (!paid && !existsSync(join(folder, ".credentials.json"))) {
-    io.err(
-      `note: Claude Code has no login here: set ANTHROPIC_API_KEY, or run\n      HOME=${config.home} CLAUDE_CONFIG_DIR=${folder} ${config.claude.join(" ")} auth login\n`,
-    );
+    io.err(`note: Claude Code has no login here: set ANTHROPIC_API_KEY, or run cib login\n`);
   }
 }
 

@@ -1,13 +1,15 @@
 /** The box's control: authorises, deduplicates, acts, acknowledges. Every transport calls this and nothing behind it. */
 import { authorise, type Gate, reaches } from "../auth/gate.ts";
 import type { Tokens } from "../auth/tokens.ts";
+import { deadline } from "../deadline.ts";
 import { CibError } from "../errors.ts";
 import { type SessionId, sessionId } from "../frame/frame.ts";
 import { maskOf } from "../frame/select.ts";
 import type { Sink } from "../frame/sink.ts";
 import type { Ledger } from "../session/ledger.ts";
+import { newSessionId } from "../session/meta.ts";
 import type { Accepted } from "../session/queue.ts";
-import { newSessionId, type Session } from "../session/session.ts";
+import type { Session } from "../session/session.ts";
 import type { Setting } from "../session/switches.ts";
 import { COMMANDS, type Command, parseAttach, parseCommand } from "./commands.ts";
 import type { Attachment, Control, Credential, Principal, Reply, Verdict } from "./control.ts";
@@ -313,8 +315,8 @@ export class BoxControl implements Control {
     if (!session.running) throw new CibError("conflict", `session ${session.id} is stopped; resume it first`);
     const { timeout_ms = SEND_WAIT_MS, cmd: _cmd, ...input } = command;
     const accepted = (await this.#accept(who, input, session)) as { input: string; seq: number };
-    const until = AbortSignal.any([signal, who.ended, AbortSignal.timeout(timeout_ms)]);
-    const turn = await collectTurn(session, accepted, until);
+    using until = deadline(timeout_ms, signal, who.ended);
+    const turn = await collectTurn(session, accepted, until.signal);
     if (!turn.ended && !signal.aborted) {
       throw new CibError("timeout", `the turn did not end within ${timeout_ms} ms`, {
         partial: { last: turn.last, messages: turn.messages },

@@ -1,4 +1,5 @@
 /** Post: one frame brought to one address, tried again until it is taken, refused for good, or too old. */
+import { deadline } from "../deadline.ts";
 import type { Frame } from "../frame/frame.ts";
 import { DEFAULT_POST_TIMEOUT_MS, type PostRule } from "./rules.ts";
 
@@ -69,8 +70,8 @@ async function attempt(
   signal: AbortSignal,
 ): Promise<{ readonly status?: number; readonly error?: string }> {
   try {
-    const late = AbortSignal.timeout(timeout_ms);
-    const answer = await send(post.url, { ...request, signal: AbortSignal.any([signal, late]) });
+    using late = deadline(timeout_ms, signal);
+    const answer = await send(post.url, { ...request, signal: late.signal });
     await answer.body?.cancel();
     const { status } = answer;
     return status >= 200 && status < 300 ? { status } : { status, error: `answered ${status}` };

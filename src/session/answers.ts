@@ -37,7 +37,7 @@ export interface AnswersOptions {
   /** The latest that have been settled, by id. */
   readonly settled: ReadonlyMap<string, Settled>;
   readonly agent: () => Pick<Agent, "claim" | "interrupt"> | undefined;
-  readonly append: (body: FrameBody) => void;
+  readonly append: (body: FrameBody) => unknown;
   /** Resolves when everything appended so far is on disk. */
   readonly sync: () => Promise<void>;
   readonly clock: Clock;

@@ -1,4 +1,5 @@
 /** A session's meta.json: what it takes to find and resume it; written on changes and once a turn, never per frame. */
+import { randomUUID } from "node:crypto";
 import { readFileSync } from "node:fs";
 import { dirname } from "node:path";
 import * as v from "valibot";
@@ -109,4 +110,9 @@ export function unnamed(body: FrameBody): FrameBody | undefined {
   if (body.type !== "meta" || body.title === undefined) return body;
   const { title: _title, ...rest } = body;
   return Object.keys(rest).length > 1 ? rest : undefined;
+}
+
+/** A new session's id; Claude's first conversation carries the same. */
+export function newSessionId(): SessionId {
+  return randomUUID() as SessionId;
 }

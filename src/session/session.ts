@@ -1,24 +1,26 @@
 /** One session: its Claude, its log and what a client may do to them. */
-import { randomUUID } from "node:crypto";
 import { join } from "node:path";
 import type { Agent, AgentEvents, Exit } from "../agent/agent.ts";
+import { deadline } from "../deadline.ts";
 import { asCibError, CibError } from "../errors.ts";
 import type { Body, FrameBody, SessionId, SessionState } from "../frame/frame.ts";
-import { Answers } from "./answers.ts";
+import type { Answers } from "./answers.ts";
 import type { Box, Secrets } from "./box.ts";
-import { systemClock } from "./clock.ts";
+import { furnish } from "./desk.ts";
 import { Ending, lastFrames } from "./ending.ts";
 import type { Fanout } from "./fanout.ts";
 import { Hooked } from "./hooked.ts";
 import { type Info, infoOf } from "./info.ts";
+import { GO_ON } from "./limit.ts";
 import type { Log } from "./log.ts";
 import { addUsage, learned, type Meta, unnamed } from "./meta.ts";
 import { MetaFile } from "./meta-file.ts";
+import type { Patience } from "./patience.ts";
 import { Place } from "./place.ts";
 import type { PtyLane } from "./pty-lane.ts";
-import { Queue } from "./queue.ts";
+import type { Queue } from "./queue.ts";
 import { launchOf, specOf } from "./spec.ts";
-import { Switches } from "./switches.ts";
+import type { Switches } from "./switches.ts";
 import { TAIL_FRAMES, type Tail, tailOf } from "./tail.ts";
 import { Turnstile } from "./turnstile.ts";
 
@@ -45,6 +47,7 @@ export class Session {
   readonly switches: Switches;
   readonly hooks: Hooked;
   readonly #box: Box;
+  readonly #patience: Patience;
   readonly #meta: MetaFile;
   #agent: Agent | undefined;
   #ready = false;
@@ -69,39 +72,21 @@ export class Session {
     });
     this.#place = new Place(this.log, this.#meta, storedTurns, (thrown) => box.fault(`log ${this.id}`, thrown));
     this.hooks = new Hooked(box, this.#meta, parts.fanout, (body, own) => this.append(body, own));
-    const clock = { ...systemClock, now: box.now };
-    const fault = (thrown: unknown): void => box.fault(`session ${this.id}`, thrown);
-    this.answers = new Answers({
-      open: this.#tail.asks,
-      settled: this.#tail.settled,
-      agent: () => this.#agent,
-      append: (body) => this.append(body),
-      sync: () => this.log.sync(),
-      clock,
-      timeoutMs: (meta.ask_timeout_s ?? box.settings.askTimeoutS) * 1000,
-      fault,
-    });
-    this.switches = new Switches({
-      agent: () => this.#running("be switched"),
-      append: (body) => this.append(body),
-      keep: (what, value) => {
-        this.#meta.change({ [what]: value });
-        return this.#meta.saved();
-      },
-      done: () => this.queue.wake(),
-      clock,
-      fault,
-    });
-    this.queue = new Queue({
-      session: this.id,
-      ledger: box.ledger,
-      engine: box.engine,
+    const desk = furnish({
+      box,
+      meta: this.#meta,
       log: this.log,
+      tail: this.#tail,
+      agent: () => this.#agent,
+      running: (what) => this.#running(what),
       free: () => (this.#takes() ? this.#agent : undefined),
-      alive: () => this.#agent,
       append: (body) => this.append(body),
-      fault: box.fault,
+      limitOver: () => this.#limitOver(),
     });
+    this.queue = desk.queue;
+    this.answers = desk.answers;
+    this.switches = desk.switches;
+    this.#patience = desk.patience;
   }
 
   get meta(): Meta {
@@ -144,7 +129,9 @@ export class Session {
       const { credential, env } = launchOf(this.meta, this.#box, secrets);
       if (!this.meta.wanted) this.#meta.change({ wanted: true });
       const seen = this.#tail.seen(this.#place.turnsSince(this.#tail.turns));
-      const spec = specOf(this.meta, this.#box.settings, { credential, env, size: this.#size, seen });
+      this.#goOn ||= this.#tail.limit.over(this.#box.now());
+      const { resetsAt } = this.#tail.limit;
+      const spec = specOf(this.meta, this.#box.settings, { credential, env, size: this.#size, seen, resetsAt });
       const agent = await this.#box.engine.start(spec, this.#events());
       this.#agent = agent;
       this.#meta.change({ started: true, version: agent.version });
@@ -179,6 +166,7 @@ export class Session {
   async close(reason: string): Promise<void> {
     await this.stop("term", { wanted: this.meta.wanted, reason });
     await this.hooks.close();
+    this.#patience.end();
     this.fanout.close("stopping");
     await this.#place.kept();
     await this.#meta.saved();
@@ -214,7 +202,8 @@ export class Session {
     if (agent === undefined)
       throw new CibError("conflict", `session ${this.id} is stopped; there is nothing to interrupt`);
     // A text that is being typed is meant too: once it is taken, there is something to interrupt.
-    if (this.state === "idle") await this.queue.settled(AbortSignal.any([signal, AbortSignal.timeout(TYPING_MS)]));
+    using typing = deadline(TYPING_MS, signal);
+    if (this.state === "idle") await this.queue.settled(typing.signal);
     return this.#agent !== agent || this.state === "idle" ? true : agent.interrupt(signal);
   }
 
@@ -254,18 +243,31 @@ export class Session {
     this.#ready = true;
     // The turn that the last daemon left open ended with it; what Claude's transcript still had has just been told.
     if (this.#restarted) for (const body of this.#tail.closing("daemon_restart", this.#box.now())) this.append(body);
-    if (this.#tail.state === "stopped" || (this.#restarted && this.#tail.state !== "idle"))
+    const rests = this.#tail.state === "stopped" || (this.#restarted && this.#tail.state !== "idle");
+    if (rests && this.#tail.limit.due === undefined)
       this.append({ type: "status", state: "idle", elapsed_ms: this.#elapsed() });
     this.#restarted = false;
-    // Claude starts in the mode of its flags; the one that a person chose since must not be forgotten.
-    const { mode } = this.meta;
-    if (mode !== undefined)
-      this.switches.set("mode", mode).catch((failure: unknown) => {
-        const { code, message } = asCibError(failure);
-        this.append({ type: "error", code, message });
-      });
+    this.switches.restore(this.meta.mode);
+    if (this.#goOn) this.#goesOn();
     this.queue.wake();
   }
+
+  /** The usage limit is over: whoever wants that goes on where it stopped. */
+  #limitOver(): void {
+    if (this.#agent === undefined) return;
+    this.append({ type: "status", state: "idle", elapsed_ms: this.#elapsed() });
+    this.#goesOn();
+  }
+
+  #goesOn(): void {
+    this.#goOn = false;
+    if (!this.meta.auto_continue || this.queue.size > 0) return;
+    const queued = this.queue.accept({ who: "box", text: GO_ON });
+    queued.catch((thrown: unknown) => this.#box.fault(`session ${this.id}`, thrown));
+  }
+  /** A limit was over before Claude could be told to go on. */
+  #goOn = false;
+
   /** The turn found open in the log when the daemon started. */
   #restarted = false;
 
@@ -317,6 +319,7 @@ export class Session {
   #learn(body: FrameBody): void {
     switch (body.type) {
       case "status":
+        this.#patience.arm();
         if (body.state === "idle") this.queue.wake();
         break;
       case "ask.answer":
@@ -339,9 +342,4 @@ export class Session {
   #elapsed(): number {
     return this.#tail.elapsed(this.#box.now());
   }
-}
-
-/** A new session's id; Claude's first conversation carries the same. */
-export function newSessionId(): SessionId {
-  return randomUUID() as SessionId;
 }

@@ -104,7 +104,9 @@ export class Sessions {
     const source = want.fork === undefined ? undefined : this.get(want.fork);
     if (want.auth === "subscription" && (await this.#o.loggedIn?.()) === false)
       throw new CibError("conflict", "auth: nobody is logged in; POST /api/login, or use mode api_key");
-    const adopted = want.adopt === undefined ? undefined : await this.#adopted(want.adopt, want.copy === true);
+    const adopted = want.adopt === undefined ? undefined : await this.#adopted(want.adopt);
+    // From here to its place among the others nothing is awaited: of two that ask at once the second finds the first.
+    if (adopted !== undefined && !want.copy) this.#refuseTwice(adopted.id);
     const workdir =
       source?.meta.workdir ?? workdirIn(this.#o.workspace, adopted?.workdir ?? want.workdir, box.settings.user);
     const engine = want.engine ?? source?.meta.engine ?? this.#o.engine;
@@ -165,18 +167,21 @@ export class Sessions {
     }
   }
 
-  /** Where an adopted conversation goes on. Two Claudes writing one conversation would tear it apart. */
-  async #adopted(id: string, copy: boolean): Promise<{ readonly id: string; readonly workdir: string }> {
-    const ours = this.all().find((session) => session.meta.conversation === id);
-    if (ours !== undefined && !copy)
+  /** Where an adopted conversation goes on. */
+  async #adopted(id: string): Promise<{ readonly id: string; readonly workdir: string }> {
+    const found = await this.#o.conversation(id);
+    if (found !== undefined) return { id, workdir: found.workdir };
+    throw new CibError("not_found", `adopt: no conversation ${id}; GET /api/conversations lists them`);
+  }
+
+  /** Two Claudes writing one conversation would tear it apart. */
+  #refuseTwice(conversation: string): void {
+    const ours = this.all().find((session) => session.meta.conversation === conversation);
+    if (ours !== undefined)
       throw new CibError(
         "conflict",
         `adopt: this conversation is session ${ours.id}; resume that one, or adopt a copy`,
       );
-    const found = await this.#o.conversation(id);
-    if (found === undefined)
-      throw new CibError("not_found", `adopt: no conversation ${id}; GET /api/conversations lists them`);
-    return { id, workdir: found.workdir };
   }
 
   /** At the daemon's start, after the processes of the last one have been ended. */

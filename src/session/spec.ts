@@ -14,10 +14,16 @@ export interface Occasion {
   /** Terminal size in characters. */
   readonly size: { readonly cols: number; readonly rows: number };
   readonly seen: Seen;
+  /** A usage limit that is still waited for, ms since 1970. */
+  readonly resetsAt: number | undefined;
 }
 
 /** The first start begins a conversation, or forks another one; every later one resumes it. */
-export function specOf(meta: Meta, settings: Box["settings"], { credential, env, size, seen }: Occasion): AgentSpec {
+export function specOf(
+  meta: Meta,
+  settings: Box["settings"],
+  { credential, env, size, seen, resetsAt }: Occasion,
+): AgentSpec {
   const { home, thinking, tap, baseUrl, user } = settings;
   const fork = meta.started ? undefined : meta.fork_of;
   return {
@@ -42,6 +48,7 @@ export function specOf(meta: Meta, settings: Box["settings"], { credential, env,
     ...(baseUrl !== undefined && { baseUrl }),
     thinking,
     tap,
+    ...(resetsAt !== undefined && { limitResetsAt: resetsAt }),
     ...(meta.position && { position: meta.position }),
     seen,
   };

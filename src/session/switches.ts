@@ -16,13 +16,12 @@ export const MAX_SWITCHES = 8;
 export interface SwitchesOptions {
   /** Throws `conflict` when the session is stopped. */
   readonly agent: () => Pick<Agent, "switch">;
-  readonly append: (body: FrameBody) => void;
+  readonly append: (body: FrameBody) => unknown;
   /** Claude has it: the next start asks for it again. Resolves when that is on disk, or the disk does not take it. */
   readonly keep: (what: Setting, value: string) => Promise<void>;
   /** No switch is under way any more: texts may go on. */
   readonly done: () => void;
   readonly clock: Clock;
-  readonly fault: (thrown: unknown) => void;
 }
 
 export class Switches {
@@ -59,6 +58,15 @@ export class Switches {
       append({ type: "error", code, message });
     });
     return Promise.race([work, patience]);
+  }
+
+  /** Claude starts in the mode of its flags; the one that a person chose since must not be forgotten. */
+  restore(mode: string | undefined): void {
+    if (mode === undefined) return;
+    this.set("mode", mode).catch((failure: unknown) => {
+      const { code, message } = asCibError(failure);
+      this.#o.append({ type: "error", code, message });
+    });
   }
 
   async #switch(agent: Pick<Agent, "switch">, what: Setting, value: string): Promise<string> {

@@ -1,6 +1,7 @@
 /** Tail: what the end of a log says about the turn that was open when the daemon ended. */
 import type { Seen } from "../agent/agent.ts";
 import type { Body, Frame, FrameBody, SessionState } from "../frame/frame.ts";
+import { Limit } from "./limit.ts";
 
 /** Frames looked back over at a start: a longer turn is closed all the same, only its oldest texts may be told again. */
 export const TAIL_FRAMES = 4096;
@@ -32,6 +33,8 @@ export class Tail {
   readonly asks = new Map<string, Body<"ask.question">>();
   /** Those settled last, by id. */
   readonly settled = new Map<string, Settled>();
+  /** The usage limit that it waits for, if any. */
+  readonly limit = new Limit();
   /** Reason of the last stop, until something follows it. */
   lastStop: string | undefined;
   /** Turns that have ended, since the beginning of the tail. */
@@ -74,6 +77,7 @@ export class Tail {
         this.asks.delete(body.id);
         break;
       case "status":
+        this.limit.take(body);
         if (body.state === "working" && this.state !== "waiting_for_input") this.#openTurn(ts);
         this.state = body.state;
         break;

@@ -156,10 +156,11 @@ for (const version of ALL_VERSIONS) {
         await live.idle();
         const at = await w.post(live.session, "model", { model: "claude-opus-4-1-20250805" });
         assert.equal(at.status, 200, JSON.stringify(at.body));
-        await w.post(live.session, "input", { text: "hello" });
-        await stop(live, 0);
-        assert.match(w.model.requests.at(-1)?.model ?? "", /opus/);
         let from = live.frames.length;
+        await w.post(live.session, "input", { text: "hello" });
+        await stop(live, from);
+        assert.match(w.model.requests.at(-1)?.model ?? "", /opus/);
+        from = live.frames.length;
         await live.idle();
         await w.post(live.session, "input", { text: "slowly" });
         await live.next("text.delta", () => true, from);

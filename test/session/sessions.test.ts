@@ -13,7 +13,7 @@ import {
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { CibError } from "../../src/errors.ts";
-import { newSessionId } from "../../src/session/session.ts";
+import { newSessionId } from "../../src/session/meta.ts";
 import { framesOf, refused, World } from "./world.ts";
 
 describe("a creation", () => {

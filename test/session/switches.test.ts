@@ -18,7 +18,6 @@ function desk(work: (value: string) => Promise<string>) {
     keep: async (what, value) => void kept.push(`${what}=${value}`),
     done: () => done++,
     clock,
-    fault: (thrown) => assert.fail(String(thrown)),
   });
   return { clock, frames, kept, switches, done: () => done };
 }

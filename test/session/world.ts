@@ -11,7 +11,8 @@ import { HookBook } from "../../src/hooks/book.ts";
 import type { Box, Secrets } from "../../src/session/box.ts";
 import { Ledger } from "../../src/session/ledger.ts";
 import type { Meta } from "../../src/session/meta.ts";
-import { newSessionId, type Session } from "../../src/session/session.ts";
+import { newSessionId } from "../../src/session/meta.ts";
+import type { Session } from "../../src/session/session.ts";
 import { type NewSession, Sessions, type SessionsOptions } from "../../src/session/sessions.ts";
 import { ScriptedEngine } from "./scripted-engine.ts";
 

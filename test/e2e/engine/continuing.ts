@@ -1,12 +1,11 @@
 /** Engine suite, conversations that go on: after /clear, a resume, a kill, a fork. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { before, call, hanging, type Kit, NOW, say, stops, types, when } from "./kit.ts";
-import { MODEL, textOf } from "../../agent/rig.ts";
-import { JS_VERSION, NEWEST, PINNED } from "../claude-versions.ts";
+import { textOf } from "../../agent/rig.ts";
+import { call, type Kit, NOW, say, stops, when } from "./kit.ts";
 
 export function continuingTests(kit: Kit): void {
-  const { rigged, version, can, start } = kit;
+  const { rigged, start } = kit;
   rigged(
     "goes on in the new file after /clear, without a hole or a repeat",
     when({ first: () => say("One."), second: () => say("Two.") }),
@@ -78,7 +77,8 @@ export function continuingTests(kit: Kit): void {
       tools: new Map([["toolu_long", { tool: "Bash", done: false }]]),
       usage: new Set<string>(),
     };
-    await using next = await start({ script,
+    await using next = await start({
+      script,
       base: rig.base,
       spec: { session, conversation, workdir, start: "resume", position, seen },
     });
@@ -98,7 +98,8 @@ export function continuingTests(kit: Kit): void {
     await using rig = await start({ script });
     await rig.turn("first");
     await rig.agent.stop("term");
-    await using fork = await start({ script,
+    await using fork = await start({
+      script,
       base: rig.base,
       spec: { workdir: rig.spec.workdir, start: { fork: rig.spec.conversation } },
     });

@@ -1,12 +1,13 @@
 /** Engine suite, starts and ends: nothing is left behind, nothing secret lies open. */
 import assert from "node:assert/strict";
+import { readFile, stat } from "node:fs/promises";
+import { join } from "node:path";
 import { it } from "node:test";
-import { before, call, hanging, type Kit, NOW, say, stops, types, when } from "./kit.ts";
-import { MODEL, textOf } from "../../agent/rig.ts";
-import { JS_VERSION, NEWEST, PINNED } from "../claude-versions.ts";
+import { processesOf, sessionMarker } from "../../../src/agent/process-tree.ts";
+import { call, type Kit, NOW, stops, when } from "./kit.ts";
 
 export function endingTests(kit: Kit): void {
-  const { rigged, start } = kit;
+  const { rigged, can, start } = kit;
   rigged(
     "stop leaves no process, also not one that left its session",
     when({
@@ -51,8 +52,11 @@ export function endingTests(kit: Kit): void {
   rigged("nothing secret is in argv, and the settings are readable by their owner alone", when({}), async (rig) => {
     const argv = await readFile(`/proc/${rig.agent.pid}/cmdline`, "utf8");
     assert.doesNotMatch(argv, /sk-ant|127\.0\.0\.1/);
-    const settings = await readFile(join(rig.spec.runDir, "settings.json"), "utf8");
-    assert.match(settings, /127\.0\.0\.1/);
+    const file = join(rig.spec.runDir, "settings.json");
+    const settings = await readFile(file, "utf8");
+    // Where Claude's hooks are called; without a terminal they come over its own lines.
+    assert.equal(/127\.0\.0\.1/.test(settings), can.terminal);
+    assert.equal((await stat(file)).mode & 0o077, 0);
     const env = await readFile(`/proc/${rig.agent.pid}/environ`, "latin1");
     assert.match(env, new RegExp(`CIB_SESSION=${rig.spec.session}`));
     assert.doesNotMatch(env, /CIB_AUTH_TOKEN|npm_/);
@@ -60,15 +64,10 @@ export function endingTests(kit: Kit): void {
 
   it("a Claude that cannot start says why", async () => {
     const conversation = "00000000-0000-4000-8000-000000000000";
-    await assert.rejects(
-      start({ script: when({}), spec: { start: { fork: conversation } } }),
-      (thrown: Error) => {
-        assert.match(thrown.message, /ended while starting/);
-        assert.match(thrown.message, /No conversation found|not found/i);
-        return true;
-      },
-    );
+    await assert.rejects(start({ script: when({}), spec: { start: { fork: conversation } } }), (thrown: Error) => {
+      assert.match(thrown.message, /ended while starting/);
+      assert.match(thrown.message, /No conversation found|not found/i);
+      return true;
+    });
   });
-});
-}
 }

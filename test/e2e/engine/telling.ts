@@ -1,8 +1,9 @@
 /** Engine suite, what a turn tells: text, thinking, tools, lists, subagents, errors, each once and in order. */
 import assert from "node:assert/strict";
-import { before, call, hanging, type Kit, NOW, say, stops, types, when } from "./kit.ts";
+import { appendFile } from "node:fs/promises";
 import { MODEL, textOf } from "../../agent/rig.ts";
-import { JS_VERSION, NEWEST, PINNED } from "../claude-versions.ts";
+import { JS_VERSION, PINNED } from "../claude-versions.ts";
+import { before, call, type Kit, mains, say, stops, types, when } from "./kit.ts";
 
 export function tellingTests(kit: Kit): void {
   const { rigged, version, can } = kit;
@@ -113,9 +114,7 @@ export function tellingTests(kit: Kit): void {
       assert.ok(lists.length >= 4, `saw ${lists.length} lists`);
       assert.deepEqual(lists.at(-1), [{ id: "1", subject: "Dig", status: "completed", activeForm: "Digging" }]);
       assert.ok(
-        lists.some(
-          (items) => items.length === 2 && items[0]?.status === "in_progress" && items[1]?.subject === "Fill",
-        ),
+        lists.some((items) => items.length === 2 && items[0]?.status === "in_progress" && items[1]?.subject === "Fill"),
       );
     },
   );
