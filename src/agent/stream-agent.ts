@@ -117,9 +117,12 @@ export class StreamAgent implements Agent {
       if (submission.refused !== undefined) throw new CibError("hook_blocked", `text: not sent: ${submission.refused}`);
       if (!known()) await this.#takeBack(uuid);
       // Claude shows a prompt to its hooks before it writes it down; killed in between, it would forget it.
-      const kept = (): boolean => submission.kept || (command && submission.over);
+      // A command is over with its end, one that is a prompt with its first word; also where its words change on the way.
+      const kept = (): boolean =>
+        command ? submission.over || (submission.kept && !this.#state.talk.command) : submission.kept;
       await this.#feed.until(kept, command ? COMMAND_WORKS_MS : KEEP_DEADLINE_MS, signal);
       if (!kept()) this.#alive();
+      if (command) await this.#feed.followed();
     } finally {
       this.#feed.submission = undefined;
     }

@@ -27,16 +27,18 @@ export class StreamFeed {
   #timer: NodeJS.Timeout | undefined;
   #lookTimer: NodeJS.Timeout | undefined;
   #stops = 0;
+  #following: Promise<void> = Promise.resolve();
   #ended = false;
 
   constructor(options: SensesOptions) {
-    const { spec, now, state } = options;
+    const { spec, now } = options;
     this.#options = options;
     const since = spec.start === "new" ? 0 : now();
     this.#transcript = new Transcript(spec.projectsDir, options.from, since, {
       line: (line, agent) => this.#line(line, agent),
-      skipped: (bytes) => {
-        if (!state.row.tellsSubagents) this.feed({ src: "skipped", at: now(), bytes });
+      // Of the conversation itself stdout has told everything.
+      skipped: (bytes, agent) => {
+        if (agent !== undefined) this.feed({ src: "skipped", at: now(), bytes });
       },
       fault: options.fault,
     });
@@ -81,7 +83,12 @@ export class StreamFeed {
   follow(conversation: string): void {
     const { file } = this.at;
     const next = file.replace(/[^/]+\.jsonl$/, `${conversation}.jsonl`);
-    if (next !== file) this.#transcript.follow(next, 0).catch(this.#options.fault);
+    if (next !== file) this.#following = this.#transcript.follow(next, 0).catch(this.#options.fault);
+  }
+
+  /** The place of what comes next is known: a new conversation's file is being read. */
+  followed(): Promise<void> {
+    return this.#following;
   }
 
   /** Claude has ended: reads what it wrote last. */

@@ -12,6 +12,8 @@ import type { Look } from "./view.ts";
 
 /** Claude answers within 0.5 s on a desktop; for a name it does not know it asks the API first, which may take several tries. */
 const ANSWER_MS = 30_000;
+/** The transcript's word comes within 0.3 s of the screen's; later than this none is coming. */
+const REFUSED_MS = 1_500;
 /** A screen answers a key within 30 ms on a desktop; a loaded Raspberry Pi takes a second. */
 const SHOWN_MS = 3_000;
 /** Enter again when what it should have closed still stands there. */
@@ -133,11 +135,14 @@ async function switchByCommand(
   let answered = false;
   const until = entered + ANSWER_MS;
   const said = (): string | undefined => (state.said?.command === command ? state.said.words : undefined);
-  while (said() === undefined && bench.now() < until && !bench.gone && !signal.aborted) {
+  let refused: string | undefined;
+  while (said() === undefined && refused === undefined && bench.now() < until && !bench.gone && !signal.aborted) {
     await bench.until(() => said() !== undefined || bench.gone, LOOK_MS, signal);
     bench.check();
     const lines = look.lines();
     const due = bench.now() - entered >= ENTER_AGAIN_MS;
+    // 2.1.112 writes nothing down before a conversation's first prompt, but what it has set.
+    if (bench.now() - entered >= REFUSED_MS) refused = refusalOn(lines, command);
     // A dialog may ask back, and an Enter may be lost: pressed where the screen shows what it is for, and not too often.
     const asks = asksBack(lines);
     if (said() !== undefined || !((asks && (due || !answered)) || (due && boxOf(lines) === squeezed(command))))
@@ -146,13 +151,20 @@ async function switchByCommand(
     entered = bench.now();
     bench.type(ENTER);
   }
-  const words = said();
+  const words = said() ?? refused;
   if (words === undefined) return giveUp(bench, look, command);
   await bench.until(() => atRest(state) || bench.gone, SHOWN_MS, signal);
   if (setBy(command, words) !== undefined) return value;
   if (/^Kept /.test(words)) throw new CibError("claude_failed", `${what}: turned down in the terminal: ${words}`);
   if (/overrides/.test(words)) throw new CibError("conflict", `${what}: ${words}`);
   throw new CibError("bad_request", `${what}: claude does not take "${value}": ${words}`);
+}
+
+/** What stands right below the command on the screen, where that is no confirmation. */
+export function refusalOn(lines: readonly string[], command: string): string | undefined {
+  const at = lines.findLastIndex((line) => line.trim() === `❯ ${command}`);
+  const words = at < 0 ? undefined : /^\s*⎿\s+(\S.*)$/.exec(lines[at + 1] ?? "")?.[1]?.trim();
+  return words === undefined || setBy(command, words) !== undefined ? undefined : words;
 }
 
 /** Types into an empty box, and makes sure that nothing else stands there: a person's draft must not go with it. */

@@ -10,8 +10,8 @@ import { FolderWatch } from "./watch.ts";
 export interface TranscriptListener {
   /** Each whole line; `agent` is the subagent whose file it stands in. */
   line(line: Json, agent: string | undefined): void;
-  /** A line of so many bytes, longer than MAX_LINE_BYTES, was passed over. */
-  skipped(bytes: number): void;
+  /** A line of so many bytes, longer than MAX_LINE_BYTES, was passed over; `agent` as above. */
+  skipped(bytes: number, agent: string | undefined): void;
   /** A file could not be read. */
   fault(what: unknown): void;
 }
@@ -86,7 +86,7 @@ export class Transcript implements Disposable {
         const line = parseLine(raw);
         if (line !== undefined && !isHistory(line, since)) this.#on.line(line, agent);
       },
-      (bytes) => this.#on.skipped(bytes),
+      (bytes) => this.#on.skipped(bytes, agent),
     );
   }
 

@@ -151,6 +151,7 @@ for (const version of ALL_VERSIONS) {
       test("model, effort and mode are switched at rest and in the middle of a turn, and nobody else's", async () => {
         await using w = await World.open(version);
         using live = await w.create({ engine });
+        await live.idle();
         const bad = await w.post(live.session, "model", { model: "unknown-model-9" });
         assert.equal(bad.status, 400, JSON.stringify(bad.body));
         await live.idle();
@@ -246,8 +247,10 @@ for (const version of ALL_VERSIONS) {
     using live = await w.create({ gate: ["Bash"] });
     await w.post(live.session, "input", { text: "run echo typed > typed.txt" });
     const ask = await live.next("ask.question");
-    await w.post(live.session, "input", { keys: ["Enter"] });
-    assert.equal((await live.next("ask.answer")).by, "terminal");
+    const answered = live.next("ask.answer");
+    // 2.1.330 does not take a key for an answer that comes as soon as the dialog is drawn.
+    const again = setInterval(() => void w.post(live.session, "input", { keys: ["Enter"] }), 500);
+    assert.equal((await answered.finally(() => clearInterval(again))).by, "terminal");
     const late = await w.post(live.session, "answer", { ask: ask.id, decision: "deny" });
     assert.deepEqual([late.status, (late.body["error"] as Json)["code"]], [409, "ask_settled"]);
     await stop(live, 0);

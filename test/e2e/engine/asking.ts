@@ -69,7 +69,10 @@ export function askingTests(kit: Kit): void {
 
   rigged(
     "takes the answers of someone far away, to several questions at once, and a refusal",
-    when({ quiz: () => call({ tool: "AskUserQuestion", input: { questions: QUESTIONS }, id: "toolu_q" }) }),
+    when({
+      quiz: () => call({ tool: "AskUserQuestion", input: { questions: QUESTIONS }, id: "toolu_q" }),
+      riddle: () => call({ tool: "AskUserQuestion", input: { questions: QUESTIONS.slice(0, 1) }, id: "toolu_r" }),
+    }),
     async (rig) => {
       await rig.agent.submit("quiz", NOW);
       const group = await asked(rig);
@@ -92,7 +95,7 @@ export function askingTests(kit: Kit): void {
         ["idle", "working", "waiting_for_input", "working", "idle"],
       );
       const from = rig.frames.length;
-      await rig.agent.submit("quiz again", NOW);
+      await rig.agent.submit("riddle", NOW);
       rig.agent.claim(await asked(rig, from))?.release({ behavior: "deny", message: "ask me later" });
       await ended(rig, from);
       assert.match(rig.model.requests.at(-1)?.last ?? "", /ask me later/);
@@ -145,14 +148,14 @@ export function askingTests(kit: Kit): void {
 
   it("a gate holds what is inside it, call by call, and lets run what was judged to be outside", async () => {
     const echo = (word: string) => ({ tool: "Bash", input: { command: `echo said-${word}` }, id: `toolu_${word}` });
-    const script = when({ both: () => call(echo("one"), echo("two")), free: () => call(echo("free")) });
+    const script = when({ both: () => call(echo("one"), echo("two")), "run it": () => call(echo("free")) });
     await using rig = await start({
       script,
       spec: { bypass: false, gated: ["Bash"] },
       judge: (call) =>
         call.on !== "tool" ? { do: "pass" } : { do: JSON.stringify(call.input).includes("free") ? "allow" : "ask" },
     });
-    await rig.turn("free");
+    await rig.turn("run it");
     assert.match(rig.model.requests.at(-1)?.last ?? "", /said-free/);
     assert.deepEqual(rig.of("ask.question"), []);
     const from = rig.frames.length;

@@ -12,6 +12,10 @@ export interface Can {
   readonly terminal: boolean;
   /** Text and thinking come as the API sends them, in every version; without: whole lines, 2.1.112 whole messages. */
   readonly tokens: boolean;
+  /** What is told is read from Claude's transcript; without: from its own lines, and the transcript is for the resume. */
+  readonly readsTranscript: boolean;
+  /** /clear begins a new conversation; without: Claude says that it has no such command here. */
+  readonly clears: boolean;
   /** A switch is obeyed in the middle of a turn; without: when the turn has ended. */
   readonly switchesAtOnce: boolean;
 }

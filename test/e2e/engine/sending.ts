@@ -59,7 +59,7 @@ export function sendingTests(kit: Kit): void {
       .then((model) => [model, ...stops(rig.frames.slice(from))]);
     if (can.switchesAtOnce) assert.deepEqual(await switching, [first], "in the middle of the turn");
     release();
-    if (!can.switchesAtOnce) assert.deepEqual(await switching, [first, "end_turn"], "when it has ended");
+    if (!can.switchesAtOnce) assert.deepEqual((await switching).slice(0, 2), [first, "end_turn"], "when it has ended");
     await ended(rig, from);
     assert.deepEqual(stops(rig.frames.slice(from)).at(0), "end_turn");
 
