@@ -32,7 +32,12 @@ test("every frame type with its fields and every command is in PROTOCOL.md", () 
 });
 
 test("every link between the documents leads somewhere", () => {
-  for (const file of ["README.md", "docs/PROTOCOL.md", "docs/HTTP-API.md", "docs/ARCHITECTURE.md", "docs/HOOKS.md"]) {
+  for (const file of [
+    "README.md",
+    ...["PROTOCOL", "HTTP-API", "ARCHITECTURE", "HOOKS", "TAP", "OPERATIONS", "SECURITY"].map(
+      (name) => `docs/${name}.md`,
+    ),
+  ]) {
     for (const [, target = ""] of read(file).matchAll(/\]\(([^)#:]+)\)/g)) {
       const path = file.startsWith("docs/") ? `docs/${target}` : target;
       assert.doesNotThrow(() => read(path), `${file} → ${target}`);

@@ -89,7 +89,7 @@ export class StreamDesk {
 
   /** A message was told: what was settled by it need not wait any longer. */
   told(message: Json): void {
-    if (message["type"] === "result") this.#porter.take("Stop", {}, new AbortController().signal);
+    if (message["type"] === "result") void this.#porter.take("Stop", {}, new AbortController().signal);
     this.#questions.sweep();
   }
 

@@ -107,13 +107,13 @@ describe("a judged call", () => {
     const { take, line, starts } = lodge((call) =>
       call.on === "tool" ? { do: "allow", input: { command: "safe" } } : { do: "pass" },
     );
-    take("PreToolUse", bash("one"));
+    void take("PreToolUse", bash("one"));
     line("toolu_a", { command: "one" });
     line("toolu_b", { command: "two" });
     assert.deepEqual(starts(), [{ command: "safe" }]);
-    take("PostToolUse", { ...bash("safe"), tool_response: "" });
+    void take("PostToolUse", { ...bash("safe"), tool_response: "" });
     assert.deepEqual(starts(), [{ command: "safe" }]);
-    take("PreToolUse", bash("two", "toolu_b"));
+    void take("PreToolUse", bash("two", "toolu_b"));
     assert.deepEqual(starts(), [{ command: "safe" }, { command: "safe" }]);
   });
 
@@ -122,7 +122,7 @@ describe("a judged call", () => {
       const judge = (call: Call): Judgement =>
         call.on === "result" ? { do: "rewrite", output: "***" } : { do: "pass" };
       const { take, line, frames } = lodge(judge, version);
-      take("PreToolUse", bash("cat key"));
+      void take("PreToolUse", bash("cat key"));
       line("toolu_a", { command: "cat key" });
       const answer = take("PostToolUse", { ...bash("cat key"), tool_response: "secret" });
       assert.equal(JSON.stringify(answer).includes("***"), version !== "2.1.112");
@@ -182,8 +182,8 @@ describe("a request for what was judged to need nobody", () => {
 
   it("is let through at once, and nothing else is", () => {
     const { take, frames } = lodge(judge);
-    take("PreToolUse", bash("ls"));
-    take("PreToolUse", bash("rm it", "toolu_b"));
+    void take("PreToolUse", bash("ls"));
+    void take("PreToolUse", bash("rm it", "toolu_b"));
     assert.equal(take("PermissionRequest", request("ls")), ALLOWED);
     assert.deepEqual(
       frames.filter(({ type }) => type === "ask.question"),
@@ -193,7 +193,7 @@ describe("a request for what was judged to need nobody", () => {
     assert.ok(waits(take("PermissionRequest", request("ls -l"))));
     assert.ok(waits(take("PermissionRequest", request("ls", { agent_id: "x" }))));
     assert.ok(waits(take("PermissionRequest", { tool_name: "WebFetch", tool_input: {} })));
-    take("PostToolUse", { ...bash("ls"), tool_response: "" });
+    void take("PostToolUse", { ...bash("ls"), tool_response: "" });
     assert.ok(waits(take("PermissionRequest", request("ls"))), "it has returned");
   });
 

@@ -28,10 +28,10 @@ async function listen(server: Server): Promise<string> {
 }
 
 async function bench(
-  answer: (req: IncomingMessage, res: ServerResponse) => void,
+  answer: (req: IncomingMessage, res: ServerResponse) => void | Promise<void>,
   options: { prefix?: string; throws?: boolean; proxy?: string; base?: string } = {},
 ): Promise<Bench> {
-  const server = createServer(answer);
+  const server = createServer((req, res) => void answer(req, res));
   const upstream = await listen(server);
   const tap = await startTap();
   const heard: Bench["heard"] = [];
