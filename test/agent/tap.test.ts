@@ -28,7 +28,7 @@ async function listen(server: Server): Promise<string> {
 }
 
 async function bench(
-  answer: (req: IncomingMessage, res: ServerResponse) => void | Promise<void>,
+  answer: (req: IncomingMessage, res: ServerResponse) => unknown,
   options: { prefix?: string; throws?: boolean; proxy?: string; base?: string } = {},
 ): Promise<Bench> {
   const server = createServer((req, res) => void answer(req, res));
