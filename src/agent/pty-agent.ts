@@ -289,6 +289,7 @@ export class PtyAgent implements Agent {
       get writes() {
         return screen.writes;
       },
+      words: () => screen.words(),
       marksPastes: state.row.marksPastes,
       get engaged() {
         return state.claude !== "idle" || state.turn !== undefined;

@@ -20,6 +20,8 @@ export interface Desk {
   /** Milliseconds since Claude last wrote to the terminal, and how often it has. */
   readonly quietMs: number;
   readonly writes: number;
+  /** What Claude drew last, without what draws it. */
+  words(): string;
   /** This version marks long pastes for the model. */
   readonly marksPastes: boolean;
   /** Claude works or asks: Enter is not ours to press. */
@@ -141,7 +143,10 @@ export async function typeText(desk: Desk, submission: Submission, signal: Abort
   const started = Date.now();
   const before = desk.writes;
   desk.type(pastes(text, desk.marksPastes));
-  await until(() => desk.writes > before && desk.quietMs >= QUIET_MS, PASTE_MS, signal);
+  // Of a command's Enter there is only one: what Claude draws meanwhile for other reasons is no answer.
+  const name = text.startsWith("/") ? (/^\S{1,20}/.exec(text)?.[0] ?? "") : "";
+  const drawn = (): boolean => desk.writes > before && desk.quietMs >= QUIET_MS && desk.words().includes(name);
+  await until(drawn, PASTE_MS, signal);
   let wait = submission.isCommand ? COMMAND_MS : ENTER_AGAIN_MS;
   for (;;) {
     signal.throwIfAborted();

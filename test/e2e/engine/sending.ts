@@ -1,7 +1,8 @@
 /** Engine suite, what is sent: odd texts, commands of Claude's own, switches. */
 import assert from "node:assert/strict";
 import { it } from "node:test";
-import { PINNED } from "../claude-versions.ts";
+import { textOf } from "../../agent/rig.ts";
+import { NEWEST, PINNED } from "../claude-versions.ts";
 import { call, ended, type Kit, mains, NOW, stops, when } from "./kit.ts";
 
 const soon = (): AbortSignal => AbortSignal.timeout(30_000);
@@ -82,7 +83,8 @@ export function sendingTests(kit: Kit): void {
     assert.deepEqual(rig.faults, []);
   });
 
-  if (version !== PINNED) return;
+  // At a terminal once is enough: how these are typed does not depend on the version.
+  if (can.terminal && version !== PINNED) return;
   rigged("a text that ends in a backslash is taken as it was typed", when({}), async (rig) => {
     const at = rig.agent.at;
     let taken = 0;
@@ -97,7 +99,10 @@ export function sendingTests(kit: Kit): void {
     "the stop of a command is told after it was taken and before its submission is over",
     when({}),
     async (rig) => {
-      for (const text of ["/nosuchcommand", "/context", "/nosuchcommand", "/context"]) {
+      // Without a terminal 2.1.330 takes an unknown command for a prompt.
+      const asPrompt = !can.terminal && version === NEWEST;
+      const texts = asPrompt ? ["/context", "/context"] : ["/nosuchcommand", "/context", "/nosuchcommand", "/context"];
+      for (const text of texts) {
         const from = rig.frames.length;
         let stopsAtTaken = -1;
         await rig.agent.submit(text, NOW, () => {
@@ -106,8 +111,9 @@ export function sendingTests(kit: Kit): void {
         assert.equal(stopsAtTaken, 0, text);
         assert.deepEqual(stops(rig.frames.slice(from)), ["command"], text);
       }
-      await rig.turn("hello");
-      assert.deepEqual(stops(rig.frames), ["command", "command", "command", "command", "end_turn"]);
+      const last = await rig.turn(asPrompt ? "/nosuchcommand" : "hello");
+      assert.equal(textOf(last), "Fine.");
+      assert.deepEqual(stops(rig.frames), [...texts.map(() => "command"), "end_turn"]);
     },
   );
 }
