@@ -16,11 +16,16 @@ const MAY: Readonly<Record<string, readonly string[] | "all">> = {
   addon: [],
   // Signals that end in time, whatever the garbage collector does.
   deadline: [],
+  // Patterns with `*`, in linear time.
+  wildcard: [],
+  // Work, one after the other; and a command line for another user.
+  turnstile: [],
+  "as-user": [],
   frame: ["errors"],
   crypto: ["errors"],
-  agent: ["frame", "errors", "files", "addon", "deadline"],
-  hooks: ["frame", "errors", "files", "deadline"],
-  session: ["frame", "hooks", "agent/agent.ts", "errors", "files", "deadline"],
+  agent: ["frame", "errors", "files", "addon", "deadline", "wildcard", "turnstile", "as-user"],
+  hooks: ["frame", "errors", "files", "deadline", "wildcard", "turnstile", "as-user"],
+  session: ["frame", "hooks", "agent/agent.ts", "errors", "files", "deadline", "wildcard", "turnstile"],
   auth: ["crypto", "errors", "files", "type frame"],
   control: ["session", "auth", "frame", "errors", "deadline"],
   transport: ["control", "frame", "errors", "type crypto"],

@@ -49,6 +49,8 @@ function flags(spec: AgentSpec, settings: string): string[] {
   args.push("--model", spec.model);
   if (spec.effort !== undefined) args.push("--effort", spec.effort);
   args.push("--settings", settings);
+  // Hooks in anyone else's settings, skills and agents could answer for the person: the session may write there.
+  if (spec.gated !== undefined) args.push("--setting-sources", "");
   return args;
 }
 
@@ -162,10 +164,12 @@ function settingsOf(spec: AgentSpec, row: VersionRow, hookUrl: (event: string) =
   const file = `${quoted(join(spec.runDir, "start."))}$$`;
   const command = `umask 077; cat > ${file}.new && mv ${file}.new ${file}.json`;
   hooks["SessionStart"] = [{ hooks: [{ type: "command", command, timeout: timeoutOf("SessionStart", spec) }] }];
-  if (spec.gated !== undefined) hooks["ConfigChange"] = [{ hooks: [FROZEN] }];
+  const frozen = spec.gated === undefined ? {} : { ConfigChange: [{ hooks: [FROZEN] }] };
   return {
     // The stream engine's hooks come over its own lines.
-    ...(spec.engine === "stream" ? {} : { hooks }),
+    hooks: spec.engine === "stream" ? frozen : { ...hooks, ...frozen },
+    // Said here, it counts for more than in a file that the session writes: 2.1.330 takes that over while it runs.
+    disableAllHooks: false,
     skipDangerousModePermissionPrompt: true,
     ...guarded(spec),
     ...(spec.thinking ? { showThinkingSummaries: true } : {}),

@@ -6,7 +6,6 @@ import { type HookInbox, startInbox } from "./hook-inbox.ts";
 import { type Json, text } from "./json.ts";
 import { isInterruptMark, promptOf } from "./prompts.ts";
 import { PtyAgent } from "./pty-agent.ts";
-import { refuseRogueHooks } from "./rogue.ts";
 import { seed } from "./seed.ts";
 import type { Source } from "./source.ts";
 import { newState, reopen, type State } from "./state.ts";
@@ -62,7 +61,6 @@ async function startAgent(
   events: AgentEvents,
 ): Promise<Agent> {
   const spec = await resumable(await seed(wanted));
-  await refuseRogueHooks(spec);
   const version = await detectVersion(options.command, environment(spec, options.box));
   const { row, note } = rowFor(version);
   const state = newState(row, spec.thinking);

@@ -1,7 +1,8 @@
 /** Login run: one login of Claude Code under way, by pipes or in a terminal; login.ts drives it. */
 import { spawn } from "node:child_process";
+import { asUser } from "../as-user.ts";
 import { Grid } from "./grid.ts";
-import { asUser, type PtySpec, spawnPty } from "./pty.ts";
+import { type PtySpec, spawnPty } from "./pty.ts";
 
 /** An authorisation URL has 450 characters and must stand in one row; the widest terminal there is. */
 const COLS = 1000;
@@ -37,7 +38,7 @@ const URL_SHOWN = /https:\/\/\S+\/oauth\/authorize\S*/;
 
 /** `claude auth login`: asks over pipes and keeps what it gets in its configuration (2.1.197 and newer). */
 export function loginByPipes(place: Place, on: LoginListener): LoginRun {
-  const [file = "claude", ...args] = asUser(place);
+  const [file = "claude", ...args] = asUser(place.argv, place.user);
   const child = spawn(file, args, {
     cwd: place.cwd,
     env: { ...place.env },

@@ -3,12 +3,12 @@ import { execFile } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { asUser } from "../as-user.ts";
 import { CibError } from "../errors.ts";
 import { BOX_VARIABLE, baseEnvironment, SESSION_VARIABLE } from "./command.ts";
 import { object, text } from "./json.ts";
 import { type LoginListener, type LoginResult, type LoginRun, loginByPipes, loginByTerminal } from "./login-run.ts";
 import { endTree, sessionMarker } from "./process-tree.ts";
-import { asUser } from "./pty.ts";
 import { privateFolder } from "./seed.ts";
 import { detectVersion, rowFor } from "./versions.ts";
 
@@ -239,7 +239,7 @@ export class Login implements AsyncDisposable {
     const { command, home, user } = this.#o;
     const env = this.#environment(`login-${randomUUID()}`);
     const argv = [...command, "auth", "status", "--json"];
-    const [file = "claude", ...args] = asUser({ argv, ...(user && { user }) });
+    const [file = "claude", ...args] = asUser(argv, user);
     const direct = file === argv[0] && user !== undefined ? { uid: user.uid, gid: user.gid } : {};
     const how = { env, cwd: home, timeout: STATUS_DEADLINE_MS, ...direct };
     const out = await new Promise<string>((done) => {

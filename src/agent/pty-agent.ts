@@ -2,6 +2,7 @@
 import { setTimeout as pause } from "node:timers/promises";
 import { deadline } from "../deadline.ts";
 import { CibError } from "../errors.ts";
+import { Turnstile } from "../turnstile.ts";
 import type { Agent, AgentEvents, AgentSpec, Claim, Exit, Position, Setting } from "./agent.ts";
 import type { Launch } from "./command.ts";
 import type { Json } from "./json.ts";
@@ -13,7 +14,6 @@ import { Senses, type SensesOptions } from "./senses.ts";
 import type { State } from "./state.ts";
 import { type Bench, endLimitOptions, switchTo } from "./switches.ts";
 import type { Heard } from "./tap-stream.ts";
-import { Turnstile } from "./turnstile.ts";
 import { type Desk, emptyBox, Submission, typeText } from "./typist.ts";
 import { keepingDefaults } from "./user-settings.ts";
 import { View } from "./view.ts";

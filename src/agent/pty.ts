@@ -1,7 +1,7 @@
 /** Pseudo-terminal of one session: bytes in and out, size, exit. The only file that knows node-pty. */
-import { accessSync, constants } from "node:fs";
 import type nodePty from "node-pty";
 import { addon } from "../addon.ts";
+import { asUser } from "../as-user.ts";
 
 /** A terminal narrower than 2 breaks Claude's layout; wider than 1000 helps nobody. Never 0×0. */
 const MIN_SIDE = 2;
@@ -33,7 +33,7 @@ export function spawnPty(
   spec: PtySpec,
   on: { data(bytes: Buffer): void; exit(code: number | undefined, signal: number | undefined): void },
 ): Pty {
-  const [file = "claude", ...args] = asUser(spec);
+  const [file = "claude", ...args] = asUser(spec.argv, spec.user);
   const direct = file === spec.argv[0];
   const pty = native().spawn(file, args, {
     name: "xterm-256color",
@@ -70,33 +70,4 @@ export function spawnPty(
 
 export function side(wanted: number): number {
   return Math.min(MAX_SIDE, Math.max(MIN_SIDE, Math.trunc(wanted) || MIN_SIDE));
-}
-
-const SETPRIV = ["/usr/bin/setpriv", "/bin/setpriv"];
-
-/** setpriv drops the supplementary groups and sets no_new_privs, which node-pty cannot; it execs, so the pid stays. */
-export function asUser(spec: Pick<PtySpec, "argv" | "user">): readonly string[] {
-  if (spec.user === undefined) return spec.argv;
-  const setpriv = SETPRIV.find(isExecutable);
-  if (setpriv === undefined) return spec.argv;
-  const { uid, gid } = spec.user;
-  return [
-    setpriv,
-    `--reuid=${uid}`,
-    `--regid=${gid}`,
-    "--clear-groups",
-    "--no-new-privs",
-    "--inh-caps=-all",
-    "--",
-    ...spec.argv,
-  ];
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,6 +1,7 @@
 /** Rules: Claude's own, for a session whose tools wait for a person, so that a daemon that is gone leaves a dialog and never a running tool. */
+
+import { fits } from "../wildcard.ts";
 import type { AgentSpec } from "./agent.ts";
-import { pattern } from "./verdicts.ts";
 
 /** Claude's own tools on all tested versions: 2.1.112 knows no `*` in a rule, so that one is written out. */
 const TOOLS: readonly string[] = [
@@ -64,8 +65,6 @@ export function guarded({ bypass, gated }: Pick<AgentSpec, "bypass" | "gated">):
 
 /** The gated tools, and every known one that a `*` among them stands for. */
 export function rulesFor(gated: readonly string[]): string[] {
-  const known = gated
-    .filter((name) => name.includes("*"))
-    .flatMap((name) => TOOLS.filter((tool) => pattern(name).test(tool)));
+  const known = gated.filter((name) => name.includes("*")).flatMap((name) => TOOLS.filter((tool) => fits(name, tool)));
   return [...new Set([...gated, ...known])];
 }

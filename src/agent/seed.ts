@@ -1,8 +1,9 @@
 /** Seed: the configuration folder of one session, made so that Claude opens no dialog and finds every conversation of the box. */
 import { randomBytes } from "node:crypto";
-import { chown, lchown, mkdir, open, readFile, readlink, rename, rm, rmdir, symlink } from "node:fs/promises";
+import { chown, lchown, mkdir, open, readlink, rename, rm, rmdir, symlink } from "node:fs/promises";
 import { dirname, join } from "node:path";
 import type { AgentSpec } from "./agent.ts";
+import { readOwned } from "./owned-file.ts";
 
 /** Claude stores the last characters of an approved key; without them it asks "use this key?" with the default No. */
 export const KEY_SUFFIX_CHARS = 20;
@@ -17,7 +18,7 @@ export async function seed(spec: AgentSpec): Promise<AgentSpec> {
 /** Merges what no dialog needs into .claude.json, keeping what Claude itself has written there. */
 export async function seedConfig(configDir: string, key: string | undefined, user: AgentSpec["user"]): Promise<void> {
   const file = join(configDir, ".claude.json");
-  const config = await readObject(file);
+  const config = await readObject(file, user);
   const responses = asObject(config["customApiKeyResponses"]);
   const before = Array.isArray(responses["approved"]) ? (responses["approved"] as unknown[]) : [];
   // A session that pays by login has no key to approve, and must not read the end of another's.
@@ -92,9 +93,9 @@ export async function writePrivate(path: string, text: string, user: AgentSpec["
   }
 }
 
-async function readObject(path: string): Promise<Record<string, unknown>> {
+async function readObject(path: string, user: AgentSpec["user"]): Promise<Record<string, unknown>> {
   try {
-    return asObject(JSON.parse(await readFile(path, "utf8")));
+    return asObject(JSON.parse((await readOwned(path, user)) ?? "{}"));
   } catch {
     return {};
   }

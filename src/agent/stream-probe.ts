@@ -1,9 +1,9 @@
 /** Stream probe: one word to a model, in a Claude of its own, to learn whether the API has it. */
 import { execFile } from "node:child_process";
+import { asUser } from "../as-user.ts";
 import type { AgentSpec } from "./agent.ts";
 import type { Launch } from "./command.ts";
 import { count, object, text } from "./json.ts";
-import { asUser } from "./pty.ts";
 
 /** A start takes 1 s, an answer of one word another; a Raspberry Pi 2 takes up to a minute. */
 const PROBE_DEADLINE_MS = 120_000;
@@ -29,7 +29,7 @@ export function modelProbe(
       ...["-p", "--output-format", "json", "--model", model, "--max-turns", "1", "--no-session-persistence"],
       ...["--setting-sources", "", "--tools", "", "--system-prompt", "Say hi.", "--", "Hi"],
     ];
-    const [file = "claude", ...args] = asUser({ argv, ...(spec.user === undefined ? {} : { user: spec.user }) });
+    const [file = "claude", ...args] = asUser(argv, spec.user);
     const direct = file === argv[0];
     return new Promise((done) => {
       const child = execFile(

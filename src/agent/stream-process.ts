@@ -1,9 +1,10 @@
 /** Stream process: Claude Code as a child without a terminal, one JSON message a line in both directions. */
 import { spawn } from "node:child_process";
 import { constants } from "node:os";
+import { asUser } from "../as-user.ts";
 import { type Json, object } from "./json.ts";
 import { LineCutter } from "./lines.ts";
-import { asUser, type PtySpec } from "./pty.ts";
+import type { PtySpec } from "./pty.ts";
 
 /** What Claude says last on its error output, for a person: enough for a stack trace. */
 const MAX_WORDS_CHARS = 2_000;
@@ -33,7 +34,7 @@ export interface StreamProcess {
  * through /proc, so what arrives here is Claude's own word.
  */
 export function spawnStream(spec: Omit<PtySpec, "cols" | "rows">, on: StreamListener): StreamProcess {
-  const [file = "claude", ...args] = asUser(spec);
+  const [file = "claude", ...args] = asUser(spec.argv, spec.user);
   const direct = file === spec.argv[0];
   const child = spawn(file, args, {
     cwd: spec.cwd,

@@ -5,6 +5,7 @@ import { at, type Json, list, text } from "./json.ts";
 import type { Source } from "./source.ts";
 import type { StreamControl } from "./stream-control.ts";
 import type { Refusal } from "./stream-probe.ts";
+import { permitted } from "./switches.ts";
 
 /** 2.1.112 and 2.1.197 take any word for a mode, and then behave as in none. */
 const MODES: ReadonlySet<string> = new Set(["default", "acceptEdits", "plan", "bypassPermissions", "dontAsk", "auto"]);
@@ -79,8 +80,7 @@ export class StreamSwitch {
   async #mode(value: string): Promise<string> {
     const { control, spec } = this.#o;
     if (!MODES.has(value)) throw new CibError("bad_request", `mode: expected one of ${[...MODES].join(", ")}`);
-    if (value === "bypassPermissions" && spec.gated !== undefined)
-      throw new CibError("conflict", "mode: a gated session cannot bypass its permissions");
+    permitted(spec, value);
     const response = await control.request({ subtype: "set_permission_mode", mode: value }).catch((thrown: unknown) => {
       throw new CibError("conflict", `mode: ${wordsOf(thrown)}`, { cause: thrown });
     });

@@ -113,7 +113,7 @@ export function offersOptions(lines: readonly string[]): boolean {
 }
 
 /** What a gate leaves to a person, no mode may decide. */
-function permitted({ gated }: AgentSpec, mode: string): void {
+export function permitted({ gated }: AgentSpec, mode: string): void {
   if (gated !== undefined && !UNGATED.has(mode))
     throw new CibError("conflict", `mode: ${mode} would let tools run past this session's gate`);
 }

@@ -1,9 +1,9 @@
 /** User settings: one settings.json for all sessions of a credential, in which Claude saves a switch as everybody's default; here it is taken back out. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
 import { setTimeout as pause } from "node:timers/promises";
 import type { AgentSpec } from "./agent.ts";
 import { type Json, object } from "./json.ts";
+import { readOwned } from "./owned-file.ts";
 import { writePrivate } from "./seed.ts";
 
 /** What /model and /effort write; 2.1.330 keeps the effort by model. */
@@ -32,7 +32,7 @@ export async function keepingDefaults<T>(
     if (locks.get(file) === queue) locks.delete(file);
   };
   await before;
-  const kept = await readSettings(file);
+  const kept = await readSettings(file, user);
   try {
     return await work();
   } finally {
@@ -43,7 +43,7 @@ export async function keepingDefaults<T>(
 }
 
 async function putBack(file: string, kept: Json | undefined, user: AgentSpec["user"]): Promise<void> {
-  const now = await readSettings(file);
+  const now = await readSettings(file, user);
   if (now === undefined) return;
   const back: Record<string, unknown> = { ...now };
   for (const key of KEYS) {
@@ -54,9 +54,10 @@ async function putBack(file: string, kept: Json | undefined, user: AgentSpec["us
 }
 
 /** Undefined where there is none, or half of one: what cannot be read is not written either. */
-async function readSettings(file: string): Promise<Json | undefined> {
+async function readSettings(file: string, user: AgentSpec["user"]): Promise<Json | undefined> {
   try {
-    return object(JSON.parse(await readFile(file, "utf8")));
+    const raw = await readOwned(file, user);
+    return raw === undefined ? undefined : object(JSON.parse(raw));
   } catch {
     return undefined;
   }

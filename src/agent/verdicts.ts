@@ -4,6 +4,7 @@
  * connection that asks.
  */
 import { createHash } from "node:crypto";
+import { fits } from "../wildcard.ts";
 import { at, type Json, text } from "./json.ts";
 
 /** Calls under way at a time, subagents included; a flood forgets the oldest, which is then asked about. */
@@ -13,13 +14,13 @@ const MAX_VERDICTS = 1024;
 const STEERING = /(^|\/)\./;
 
 export class Verdicts {
-  readonly #gated: readonly RegExp[];
+  readonly #gated: readonly string[];
   /** By tool use and words: a second account of a call never takes the first one's place. `what`: a digest of the words. */
   readonly #calls = new Map<string, { readonly id: string; readonly what: string; readonly allowed: boolean }>();
 
   /** `gated`: tools that Claude's rules ask for because we told it so, perhaps with `*`. */
   constructor(gated: readonly string[] | undefined) {
-    this.#gated = (gated ?? []).map(pattern);
+    this.#gated = gated ?? [];
   }
 
   /** A call was judged; `body`: as it will run. */
@@ -54,7 +55,7 @@ export class Verdicts {
   }
 
   #isGated(tool: string): boolean {
-    return this.#gated.some((name) => name.test(tool));
+    return this.#gated.some((name) => fits(name, tool));
   }
 }
 
@@ -69,9 +70,4 @@ function fileOf(request: Json): string {
 function digest(body: Json): string {
   const words = JSON.stringify([body["agent_id"], body["tool_name"], body["tool_input"]]);
   return createHash("sha256").update(words).digest("base64");
-}
-
-/** A tool's name, in which `*` stands for anything. */
-export function pattern(name: string): RegExp {
-  return new RegExp(`^${name.replace(/[.+?^${}()|[\]\\]/g, "\\$&").replaceAll("*", ".*")}$`, "s");
 }

@@ -1,7 +1,7 @@
 /** Child: one process of a hook, with a clean environment, in a group of its own that ends with it. */
 import { type ChildProcessByStdio, spawn } from "node:child_process";
-import { accessSync, constants } from "node:fs";
 import type { Readable, Writable } from "node:stream";
+import { asUser } from "../as-user.ts";
 import type { RunRule } from "./rules.ts";
 
 /** What a hook says on stderr is kept up to here; the rest is read and thrown away. */
@@ -23,7 +23,6 @@ export interface Place {
 
 /** What the machine needs to find programs and write text; nothing of it is a secret. */
 const INHERITED = ["PATH", "LANG", "LC_ALL", "TZ"];
-const SETPRIV = ["/usr/bin/setpriv", "/bin/setpriv"];
 
 export class Child {
   /** Resolves once, when the process has ended or could not start; `error` says why it is no good. */
@@ -36,7 +35,7 @@ export class Child {
 
   /** `event`: the one it is started for; a kept process serves many. */
   constructor(rule: RunRule, place: Place, event: string | undefined, stdout: (text: string) => void) {
-    const [file = "", ...args] = asUser(rule.run, place);
+    const [file = "", ...args] = asUser(rule.run, place.user);
     const direct = file === rule.run[0];
     const child = spawn(file, args, {
       cwd: place.workdir,
@@ -123,22 +122,4 @@ function environment({ session, home, env }: Place, event: string | undefined): 
     CIB_HOOK_SESSION: session,
     ...(event !== undefined && { CIB_EVENT: event }),
   };
-}
-
-/** setpriv also drops the supplementary groups and the daemon's capabilities; it execs, so the pid stays. */
-function asUser(argv: readonly string[], { user }: Place): readonly string[] {
-  const setpriv = user === undefined ? undefined : SETPRIV.find(isExecutable);
-  if (user === undefined || setpriv === undefined || user.uid === process.getuid?.()) return argv;
-  const { uid, gid } = user;
-  const drop = ["--clear-groups", "--no-new-privs", "--inh-caps=-all"];
-  return [setpriv, `--reuid=${uid}`, `--regid=${gid}`, ...drop, "--", ...argv];
-}
-
-function isExecutable(path: string): boolean {
-  try {
-    accessSync(path, constants.X_OK);
-    return true;
-  } catch {
-    return false;
-  }
 }

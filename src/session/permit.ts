@@ -1,5 +1,7 @@
 /** Permit: a session's gate, the patterns that say which calls of a tool wait for a person. */
 
+import { fits } from "../wildcard.ts";
+
 /** `Tool` or `Tool(words)`, each with `*` for anything: `Bash`, `Bash(git push*)`, `mcp__*`, `Write(/etc/*)`. */
 const PATTERN = /^([\w*][\w*:.-]{0,127})(?:\(([^\n]{1,512})\))?$/;
 
@@ -19,19 +21,11 @@ export function toolsOf(gate: readonly string[]): string[] {
 export function isGated(gate: readonly string[], tool: string, input: unknown): boolean {
   return gate.some((pattern) => {
     const [, name = "*", inner] = PATTERN.exec(pattern) ?? [];
-    if (!glob(name).test(tool)) return false;
-    return inner === undefined || partsOf(input).some((part) => glob(inner).test(part));
+    if (!fits(name, tool)) return false;
+    // Claude's own notation for a prefix, `git push:*`, means the same as `git push*`.
+    const words = inner?.replace(/:\*$/, "*");
+    return words === undefined || partsOf(input).some((part) => fits(words, part));
   });
-}
-
-/** Claude's own notation for a prefix, `git push:*`, means the same as `git push*`. */
-function glob(pattern: string): RegExp {
-  const plain = pattern.replace(/:\*$/, "*");
-  return new RegExp(`^${plain.split("*").map(quoted).join("[\\s\\S]*")}$`);
-}
-
-function quoted(words: string): string {
-  return words.replace(/[.*+?^${}()|[\]\\]/g, "\\$&");
 }
 
 /** Every text in the input, whole and cut where a shell would begin another command. */

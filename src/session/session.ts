@@ -4,6 +4,7 @@ import type { Agent, AgentEvents, Exit } from "../agent/agent.ts";
 import { deadline } from "../deadline.ts";
 import { asCibError, CibError } from "../errors.ts";
 import type { Body, FrameBody, SessionId, SessionState } from "../frame/frame.ts";
+import { Turnstile } from "../turnstile.ts";
 import type { Answers } from "./answers.ts";
 import type { Box, Secrets } from "./box.ts";
 import { furnish } from "./desk.ts";
@@ -22,7 +23,6 @@ import type { Queue } from "./queue.ts";
 import { launchOf, specOf } from "./spec.ts";
 import type { Switches } from "./switches.ts";
 import { TAIL_FRAMES, type Tail, tailOf } from "./tail.ts";
-import { Turnstile } from "./turnstile.ts";
 
 /** A session's files and streams, opened by sessions.ts. */
 export interface Parts {
