@@ -168,8 +168,10 @@ function settingsOf(spec: AgentSpec, row: VersionRow, hookUrl: (event: string) =
   return {
     // The stream engine's hooks come over its own lines.
     hooks: spec.engine === "stream" ? frozen : { ...hooks, ...frozen },
-    // Said here, it counts for more than in a file that the session writes: 2.1.330 takes that over while it runs.
+    // Said here, it counts for more than in a file that the session writes, which Claude takes over while it runs.
     disableAllHooks: false,
+    // Lists are joined: whatever else is listed, ours stays reachable, and nobody's that was before ceases to be.
+    allowedHttpHookUrls: ["*"],
     skipDangerousModePermissionPrompt: true,
     ...guarded(spec),
     ...(spec.thinking ? { showThinkingSummaries: true } : {}),

@@ -1,5 +1,5 @@
 /** Lines of a growing file: reads on from an offset, whole lines only, in bounded memory. */
-import { type FileHandle, open } from "node:fs/promises";
+import { constants, type FileHandle, open } from "node:fs/promises";
 
 /**
  * Longest line that is kept, in bytes. The largest useful lines hold one tool result (Claude cuts Bash at 30 KB)
@@ -104,7 +104,8 @@ export class Tail {
   async #readOn(): Promise<void> {
     let handle: FileHandle;
     try {
-      handle = await open(this.file, "r");
+      // The session writes this folder: no link is followed to where only the daemon may read, no pipe holds us up.
+      handle = await open(this.file, constants.O_RDONLY | constants.O_NOFOLLOW | constants.O_NONBLOCK);
     } catch (fault) {
       if ((fault as NodeJS.ErrnoException).code === "ENOENT") return;
       throw fault;

@@ -1,4 +1,5 @@
 /** Porter: each call of Claude's hooks as it comes in: judged, held or let through, and then shown. */
+import { deadline } from "../deadline.ts";
 import type { AgentEvents, AgentSpec, Call, Judgement } from "./agent.ts";
 import { type Json, text } from "./json.ts";
 import { answerOf, callOf, judgedBody } from "./judging.ts";
@@ -86,17 +87,15 @@ export class Porter {
   }
 
   async #inTime(judged: Promise<Judgement>, call: Call): Promise<Judgement> {
-    let timer: NodeJS.Timeout | undefined;
+    using over = deadline(JUDGE_TIMEOUT_S * 1000 - SPARE_MS);
     const late = new Promise<never>((_, fail) => {
       const why = new Error(`${call.on}: not judged within ${JUDGE_TIMEOUT_S} s`);
-      timer = setTimeout(() => fail(why), JUDGE_TIMEOUT_S * 1000 - SPARE_MS);
+      over.signal.addEventListener("abort", () => fail(why));
     });
     try {
       return await Promise.race([judged, late]);
     } catch (fault) {
       return this.#failed(fault);
-    } finally {
-      clearTimeout(timer);
     }
   }
 

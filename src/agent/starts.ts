@@ -1,8 +1,9 @@
 /** Starts: the files that SessionStart leaves in the session's run folder, because http hooks are skipped for it. */
-import { readdir, readFile, rm } from "node:fs/promises";
+import { readdir, rm } from "node:fs/promises";
 import { join } from "node:path";
 import { START_FILE } from "./command.ts";
 import { type Json, object } from "./json.ts";
+import { readOwned } from "./owned-file.ts";
 
 /** Longest body of a SessionStart file. */
 const MAX_START_BYTES = 64 * 1024;
@@ -17,7 +18,7 @@ export async function* takeStarts(runDir: string): AsyncGenerator<Json> {
   const names = (await readdir(runDir).catch(() => [])).filter(isStart);
   for (const name of names) {
     const path = join(runDir, name);
-    const body = await readFile(path, "utf8").then(startBody, () => undefined);
+    const body = startBody((await readOwned(path, undefined)) ?? "");
     await rm(path, { force: true });
     if (body !== undefined) yield body;
   }

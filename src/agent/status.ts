@@ -1,6 +1,6 @@
 /** Status: idle, busy or waiting, from Claude's own session file, and from the terminal title where the file does not say. */
-import { readFile } from "node:fs/promises";
 import { join } from "node:path";
+import { readOwned } from "./owned-file.ts";
 
 export type ClaudeState = "idle" | "busy" | "waiting";
 
@@ -65,7 +65,10 @@ export function sessionFile(configDir: string, pid: number): string {
 /** Reads the file; undefined while it is missing or half written. */
 export async function readSessionFile(path: string): Promise<SessionFile | undefined> {
   try {
-    const raw = JSON.parse(await readFile(path, "utf8")) as { status?: unknown; statusUpdatedAt?: unknown };
+    const raw = JSON.parse((await readOwned(path, undefined)) ?? "null") as {
+      status?: unknown;
+      statusUpdatedAt?: unknown;
+    };
     const state = typeof raw.status === "string" ? STATES[raw.status] : undefined;
     return {
       ...(state === undefined ? {} : { state }),

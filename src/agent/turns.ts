@@ -69,10 +69,16 @@ export function onSwitching(state: State, on: boolean, now: number, out: FrameBo
   showStatus(state, now, out);
 }
 
+/** A hook that tells of work comes at most this long before Claude's own state does; a loaded Raspberry Pi takes seconds. */
+const PROOF_MS = 10_000;
+
 /** Work without a prompt hook (a `!command`, a queued prompt) opens a turn; work after "idle" takes that back. */
 export function goesOn(state: State, now: number, out: FrameBody[]): void {
-  if (state.turn === undefined) begin(state, now, out);
-  else if (state.turn.ending?.firm === false) delete state.turn.ending;
+  if (state.turn === undefined) {
+    begin(state, now, out);
+    // A child of the session can forge the hook: where Claude stays idle there was no work.
+    if (state.claude === "idle") end(state, "interrupted", now, PROOF_MS, false);
+  } else if (state.turn.ending?.firm === false) delete state.turn.ending;
 }
 
 /** A prompt was taken. */
@@ -103,7 +109,7 @@ export function end(state: State, reason: string, now: number, wait: number, fir
 export function finish(state: State, reason: string, now: number, out: FrameBody[]): void {
   const turn = state.turn;
   if (turn === undefined) return;
-  const why = reason === "interrupted" ? "interrupted" : "no result";
+  const why = reason === "interrupted" || reason === "daemon_restart" ? reason : "no result";
   state.judging.clear();
   for (const [id, tool] of state.tools) {
     if (!tool.started) start(state, id, now, out);

@@ -147,6 +147,11 @@ export async function typeText(desk: Desk, submission: Submission, signal: Abort
   const name = text.startsWith("/") ? (/^\S{1,20}/.exec(text)?.[0] ?? "") : "";
   const drawn = (): boolean => desk.writes > before && desk.quietMs >= QUIET_MS && desk.words().includes(name);
   await until(drawn, PASTE_MS, signal);
+  // Enter would take the first of the names that Claude offers for it, /clear for /clea: Esc closes that list.
+  if (/^\/\S+$/.test(text.trim()) && !desk.engaged) {
+    desk.type(ESC);
+    await pause(CLOSED_MS, undefined, { signal });
+  }
   let wait = submission.isCommand ? COMMAND_MS : ENTER_AGAIN_MS;
   for (;;) {
     signal.throwIfAborted();
@@ -183,6 +188,10 @@ function pasteable(text: string): string {
   const clean = text.replace(/\r\n?/g, "\n").replace(/[\x00-\x08\x0b-\x1f\x7f]/g, "");
   return /(^|\s)@\S*$|\\$/.test(clean) ? `${clean} ` : clean;
 }
+
+const ESC = "\x1b";
+/** A lone Esc is told from the beginning of a key's sequence after 50 ms; the list is gone 30 ms later. */
+const CLOSED_MS = 150;
 
 /** Columns of text in the narrowest terminal worth thinking of. */
 const NARROW = 40;

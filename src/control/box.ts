@@ -3,19 +3,19 @@ import { authorise, type Gate, reaches } from "../auth/gate.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import { deadline } from "../deadline.ts";
 import { CibError } from "../errors.ts";
-import { type SessionId, sessionId } from "../frame/frame.ts";
+import type { SessionId } from "../frame/frame.ts";
 import { maskOf } from "../frame/select.ts";
 import type { Sink } from "../frame/sink.ts";
 import type { Ledger } from "../session/ledger.ts";
-import { newSessionId } from "../session/meta.ts";
 import type { Accepted } from "../session/queue.ts";
 import type { Session } from "../session/session.ts";
 import type { Setting } from "../session/switches.ts";
 import { COMMANDS, type Command, parseAttach, parseCommand } from "./commands.ts";
 import type { Attachment, Control, Credential, Principal, Reply, Verdict } from "./control.ts";
+import { CreationDesk, type CreationOptions } from "./creation-desk.ts";
 import { KEYS } from "./fields.ts";
 import { digestOf, Once } from "./once.ts";
-import type { Conversations, HealthFacts, HookRules, LoginPort, SessionStore } from "./ports.ts";
+import type { Conversations, HealthFacts, LoginPort } from "./ports.ts";
 import { collectTurn } from "./send.ts";
 import { TokenDesk } from "./token-desk.ts";
 
@@ -26,17 +26,13 @@ const SEND_WAIT_MS = 600_000;
 
 const NEEDS_YOU = { waiting_for_input: 0, working: 1, idle: 2, stopped: 3 } as const;
 
-export interface BoxOptions {
+export interface BoxOptions extends CreationOptions {
   readonly gate: Gate;
   readonly tokens: Tokens;
-  readonly sessions: SessionStore;
   readonly ledger: Ledger;
   readonly health: HealthFacts;
   readonly conversations: Conversations;
-  readonly hooks: HookRules;
   readonly login: LoginPort;
-  /** Variables that no creator may set: they decide what pays, and for whom. */
-  readonly reserved: ReadonlySet<string>;
   readonly now: () => number;
 }
 
@@ -47,11 +43,13 @@ export class BoxControl implements Control {
   readonly #o: BoxOptions;
   readonly #once: Once;
   readonly #desk: TokenDesk;
+  readonly #creation: CreationDesk;
 
   constructor(options: BoxOptions) {
     this.#o = options;
     this.#once = new Once(options.ledger);
     this.#desk = new TokenDesk(options.tokens, this.#once, options.now);
+    this.#creation = new CreationDesk(options, this.#once);
   }
 
   enter(credential: Credential): Principal {
@@ -75,6 +73,8 @@ export class BoxControl implements Control {
     const want = parseAttach(raw);
     authorise(who, want.pty ? ["sessions:read", "pty:read"] : ["sessions:read"], want.session);
     const session = this.#o.sessions.get(want.session);
+    if (want.pty && session.meta.engine === "stream")
+      throw new CibError("no_terminal", `session ${session.id} has no terminal`);
     if (want.pty && session.hooks.hidesTerminal)
       throw new CibError("forbidden", "pty: a hook of this box hides what the terminal would show; read the frames");
     const judged = session.log.judge(want);
@@ -97,7 +97,7 @@ export class BoxControl implements Control {
       case "sessions.get":
         return { body: this.#session(command).info() };
       case "sessions.create":
-        return this.#create(who, command);
+        return this.#creation.create(who, command);
       case "sessions.stop":
         await this.#session(command).stop(command.signal ?? "term", { wanted: false, reason: "stopped" });
         return { body: this.#session(command).info() };
@@ -175,75 +175,6 @@ export class BoxControl implements Control {
     return { sessions: page.map((session) => session.info()), ...(more !== undefined && { cursor: more }) };
   }
 
-  async #create(who: Principal, command: Of<"sessions.create">): Promise<Reply> {
-    const { id, resume, fork, env, auth } = command;
-    if (resume !== undefined) return this.#createByResume(who, command, resume);
-    if (who.sessions !== undefined) throw new CibError("forbidden", "a token bound to sessions cannot create others");
-    if (env !== undefined) {
-      authorise(who, ["sessions:env"], undefined);
-      const name = Object.keys(env).find((each) => this.#o.reserved.has(each));
-      if (name !== undefined)
-        throw new CibError(
-          "bad_request",
-          `env.${name}: the box sets it; what pays is chosen by auth, where calls go by the daemon`,
-        );
-    }
-    if (fork !== undefined) {
-      if (command.workdir !== undefined)
-        throw new CibError("bad_request", "workdir: does not go with fork, which works where its source does");
-      authorise(who, ["sessions:read"], fork);
-      this.#o.sessions.get(fork);
-    }
-    if (command.adopt !== undefined) {
-      const other = (["workdir", "fork"] as const).find((field) => command[field] !== undefined);
-      if (other !== undefined) throw new CibError("bad_request", `${other}: does not go with adopt`);
-      authorise(who, ["sessions:read"], undefined);
-    } else if (command.copy !== undefined) throw new CibError("bad_request", "copy: goes with adopt");
-    const mode = auth?.mode ?? "subscription";
-    const key = auth?.mode === "api_key" ? auth.key : undefined;
-    if (command.gate !== undefined && command.bypass === true)
-      throw new CibError("bad_request", "gate: does not go with bypass, which asks nobody");
-    if (command.hooks !== undefined) {
-      authorise(who, ["hooks:write"], undefined);
-      this.#o.hooks.check(command.hooks);
-    }
-    const { cmd: _cmd, id: _id, auth: _auth, resume: _resume, ...want } = command;
-    const { reply, duplicate } = await this.#once.run(who.name, id, digestOf(command), {
-      reserve: () => ({ session: newSessionId() }),
-      act: async ({ session }) => {
-        const made = sessionId(String(session)) as SessionId;
-        if (!this.#o.sessions.has(made)) {
-          await this.#o.sessions.create({
-            ...want,
-            id: made,
-            by: who.name,
-            auth: auth === undefined ? this.#defaultAuth() : mode,
-            ...(key && { key }),
-            bypass: command.bypass ?? command.gate === undefined,
-          });
-        }
-        return this.#o.sessions.get(made).info();
-      },
-    });
-    return { status: 201, body: { ...reply, ...(duplicate && { duplicate }) } };
-  }
-
-  /** `resume` in create brings a stopped session back under its own id; the other fields must not ask for another one. */
-  async #createByResume(who: Principal, command: Of<"sessions.create">, session: SessionId): Promise<Reply> {
-    authorise(who, ["sessions:read"], session);
-    const { cmd: _cmd, id: _id, resume: _resume, ...rest } = command;
-    const [other] = Object.keys(rest);
-    if (other !== undefined)
-      throw new CibError("bad_request", `${other}: does not go with resume, which keeps what the session has`);
-    const found = this.#o.sessions.get(session);
-    await found.start();
-    return { status: 201, body: found.info() };
-  }
-
-  #defaultAuth(): "subscription" | "api_key" {
-    return this.#o.sessions.defaultAuth();
-  }
-
   async #input(who: Principal, command: Of<"input">): Promise<Reply> {
     const session = this.#session(command);
     if (command.text !== undefined) {
@@ -266,6 +197,7 @@ export class BoxControl implements Control {
 
   async #accept(who: Principal, command: { id?: string | undefined; text: string }, session: Session): Promise<Body> {
     const { id, text } = command;
+    this.#mayRun(who, session, text);
     const digest = digestOf(command);
     const { reply, duplicate } = await this.#once.input(who.name, id, digest, () =>
       this.#queue(session, who, text, id !== undefined ? { id, digest } : {}),
@@ -299,6 +231,17 @@ export class BoxControl implements Control {
     return this.#o.conversations.list({ except: ours, cursor, limit: limit ?? LIST_SESSIONS });
   }
 
+  /** `!` at a terminal runs a shell past every question: in a session that asks it takes the right to sit there. */
+  #mayRun(who: Principal, session: Session, text: string): void {
+    const { engine, bypass } = session.meta;
+    if (engine !== "pty" || !text.trimStart().startsWith("!")) return;
+    if ((!bypass || session.hooks.judgesTools) && !who.scopes.has("pty:write"))
+      throw new CibError(
+        "forbidden",
+        "text: `!` runs a shell without a question; in this session that needs pty:write",
+      );
+  }
+
   /** The user's hooks see each new text once, before it is promised anything. */
   async #queue(
     session: Session,
@@ -306,8 +249,7 @@ export class BoxControl implements Control {
     text: string,
     once: { id?: string; digest?: string },
   ): Promise<Accepted> {
-    const passed = await session.hooks.input(text, who.name);
-    return session.queue.accept({ who: who.name, text: passed.text, ...once });
+    return session.queue.offer({ who: who.name, text, ...once }, session.hooks);
   }
 
   async #send(who: Principal, command: Of<"send">, signal: AbortSignal): Promise<Reply> {

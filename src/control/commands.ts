@@ -238,9 +238,12 @@ function check<S extends v.GenericSchema>(schema: S, raw: unknown): v.InferOutpu
   if (result.success) return result.output;
   const issue = result.issues[0];
   const path = v.getDotPath(issue) ?? "command";
-  const message = issue.message.startsWith("Invalid")
-    ? `expected ${issue.expected ?? "something else"}, got ${shown(issue.input)}`
-    : issue.message;
+  const message =
+    issue.expected === "never"
+      ? "no such field here"
+      : issue.message.startsWith("Invalid")
+        ? `expected ${issue.expected ?? "something else"}, got ${shown(issue.input)}`
+        : issue.message;
   throw new CibError("bad_request", `${path}: ${message}`);
 }
 

@@ -52,9 +52,26 @@ const url = v.pipe(
     return username === "" && password === "";
   }, "holds a user or password: send them in a header"),
 );
+/** What the request itself decides; a wrong one would keep it from ever arriving. */
+const OURS = new Set([
+  "connection",
+  "content-length",
+  "expect",
+  "host",
+  "keep-alive",
+  "te",
+  "trailer",
+  "transfer-encoding",
+  "upgrade",
+  "x-cib-frame",
+]);
 const headers = v.pipe(
   v.record(
-    v.pipe(v.string(), v.regex(/^[!#$%&'*+.^_`|~\w-]{1,128}$/, "expected a header name")),
+    v.pipe(
+      v.string(),
+      v.regex(/^[!#$%&'*+.^_`|~\w-]{1,128}$/, "expected a header name"),
+      v.check((header) => !OURS.has(header.toLowerCase()), "a header that is not yours to set"),
+    ),
     v.pipe(
       v.string(),
       v.maxLength(MAX_HEADER_CHARS, `longer than ${MAX_HEADER_CHARS}`),

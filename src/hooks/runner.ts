@@ -4,6 +4,8 @@ import type { RunRule } from "./rules.ts";
 
 /** Longest answer of a hook, in bytes; a rewritten text has room in it. */
 export const MAX_STDOUT_BYTES = 64 * 1024;
+/** Processes of one rule in one session at a time: Claude runs a handful of tools at once; a small board bears no more. */
+export const MAX_PROCESSES = 16;
 
 /** What came of asking a hook. */
 export interface Answer {
@@ -25,11 +27,18 @@ export interface Runner {
   retire(): void;
 }
 
+/** A hook that is asked, from the call on: it may have to wait for a process. */
+interface Asked {
+  start(): void;
+  finish(error: string | undefined): void;
+}
+
 export class Spawned implements Runner {
   readonly #rule: RunRule;
   readonly #place: Place;
   readonly #timeoutMs: number;
-  readonly #alive = new Map<Child, (error: string) => void>();
+  readonly #waiting = new Set<Asked>();
+  readonly #running = new Set<Asked>();
 
   constructor(rule: RunRule, place: Place, timeoutMs: number) {
     this.#rule = rule;
@@ -37,38 +46,58 @@ export class Spawned implements Runner {
     this.#timeoutMs = timeoutMs;
   }
 
+  /**
+   * Beyond MAX_PROCESSES it waits, oldest first. The deadline counts from the call: whoever asks, Claude's own hooks
+   * too, must know when there is an answer; a hook that cannot keep up has its rule's `fail` speak for it.
+   */
   ask(event: string, line: string): Promise<Answer> {
     return new Promise((done) => {
       let text = "";
-      let child: Child;
+      let child: Child | undefined;
       const finish = (error: string | undefined): void => {
-        if (!this.#alive.delete(child)) return;
+        if (!this.#running.delete(asked) && !this.#waiting.delete(asked)) return;
         clearTimeout(timer);
-        done(error === undefined ? { text, stderr: child.stderr } : { error, stderr: child.stderr });
-        child.kill();
+        const stderr = child?.stderr ?? "";
+        done(error === undefined ? { text, stderr } : { error, stderr });
+        child?.kill();
+        this.#next();
       };
-      try {
-        child = new Child(this.#rule, this.#place, event, (more) => {
-          text += more;
-          if (text.length > MAX_STDOUT_BYTES) finish(`more than ${MAX_STDOUT_BYTES} bytes on stdout`);
-        });
-      } catch (failure) {
-        done({ error: `could not run: ${reason(failure)}`, stderr: "" });
-        return;
-      }
+      const start = (): void => {
+        try {
+          child = new Child(this.#rule, this.#place, event, (more) => {
+            text += more;
+            if (text.length > MAX_STDOUT_BYTES) finish(`more than ${MAX_STDOUT_BYTES} bytes on stdout`);
+          });
+        } catch (failure) {
+          finish(`could not run: ${reason(failure)}`);
+          return;
+        }
+        void child.ended.then(({ error }) => finish(error));
+        child.end(`${line}\n`);
+      };
+      const asked: Asked = { start, finish };
       const timer = setTimeout(() => finish(`no verdict within ${this.#timeoutMs} ms`), this.#timeoutMs);
-      this.#alive.set(child, finish);
-      void child.ended.then(({ error }) => finish(error));
-      child.end(`${line}\n`);
+      this.#waiting.add(asked);
+      this.#next();
     });
   }
 
   stop(): void {
-    for (const finish of [...this.#alive.values()]) finish("stopped");
+    // Those that wait first: no process is started for them any more.
+    for (const { finish } of [...this.#waiting, ...this.#running]) finish("stopped");
   }
 
   retire(): void {
     // Each process ends with its answer.
+  }
+
+  #next(): void {
+    for (const asked of this.#waiting) {
+      if (this.#running.size >= MAX_PROCESSES) return;
+      this.#waiting.delete(asked);
+      this.#running.add(asked);
+      asked.start();
+    }
   }
 }
 

@@ -66,6 +66,7 @@ export function furnish({ box, meta, log, tail, agent, running, free, append, li
     },
     done: () => queue.wake(),
     clock,
+    fault,
   });
   const patience = new Patience({ limit: tail.limit, clock, over: limitOver });
   return { queue, answers, switches, patience };

@@ -20,12 +20,13 @@ export class Hooked {
   #starts = 0;
   #closed = false;
 
-  /** `append` logs a frame; `own`: not one that the agent told. It throws when the log is closed or full. */
+  /** `append` logs a frame; `own`: not one that the agent told. It throws when the log is closed or full. `calmed`: see `calm`. */
   constructor(
     box: Box,
     meta: MetaFile,
     fanout: Pick<Fanout, "endLanes">,
     append: (body: FrameBody, own: boolean) => void,
+    calmed: () => void,
   ) {
     this.#box = box;
     this.#meta = meta;
@@ -46,12 +47,28 @@ export class Hooked {
       append: (body) => append(body, body.type === "hook"),
       blocked: (body) => this.#blocked(body),
       fault,
+      calmed,
     });
   }
 
   /** A rule may hide what the terminal shows: `pty.raw` is refused. */
   get hidesTerminal(): boolean {
     return this.#gate.hidesTerminal;
+  }
+
+  /** Whether all that the agent has told is logged: else the log does not say yet what Claude is doing. */
+  get calm(): boolean {
+    return this.#intake.calm;
+  }
+
+  /** Whether a rule may change or refuse the texts that clients send. */
+  get judgesInput(): boolean {
+    return this.#gate.cares("input");
+  }
+
+  /** A rule judges what tools do. */
+  get judgesTools(): boolean {
+    return this.#gate.cares("tool.use.start");
   }
 
   /** A text that a client sends, as it is to be accepted. Throws `hook_blocked`. Ask once for each text that is new. */

@@ -23,6 +23,8 @@ export interface IntakeOptions {
   /** A frame was blocked: what the session itself must know of it all the same. */
   readonly blocked: (body: FrameBody) => void;
   readonly fault: (thrown: unknown) => void;
+  /** It has just become calm. */
+  readonly calmed?: () => void;
   readonly clock?: Clock;
 }
 
@@ -54,6 +56,11 @@ export class Intake {
   constructor(options: IntakeOptions) {
     this.#o = options;
     this.#clock = options.clock ?? systemClock;
+  }
+
+  /** All that the agent has told is logged, or blocked: the log is not behind it. */
+  get calm(): boolean {
+    return !this.#busy && this.#waiting.length === 0 && this.#lines.empty;
   }
 
   /** One frame of the agent: logged at once where no rule cares and nothing waits. */
@@ -95,8 +102,10 @@ export class Intake {
     this.#tell(left);
   }
 
+  /** Nothing is calm between them. */
   #all(bodies: readonly FrameBody[]): void {
-    for (const body of bodies) this.#enter(body);
+    for (const body of bodies) this.#wait(body);
+    if (!this.#busy) this.#pump();
   }
 
   #enter(body: FrameBody): void {
@@ -104,11 +113,15 @@ export class Intake {
       this.#append(body);
       return;
     }
+    this.#wait(body);
+    if (!this.#busy) this.#pump();
+  }
+
+  #wait(body: FrameBody): void {
     const chars = JSON.stringify(body).length;
     this.#chars += chars;
     this.#waiting.push({ body, since: this.#clock.now(), chars });
     if (this.#waiting.length > MAX_WAITING || this.#chars > MAX_WAITING_CHARS) this.#hurry.abort();
-    if (!this.#busy) this.#pump();
   }
 
   /** Works on what waits until a hook must be waited for. */
@@ -125,6 +138,8 @@ export class Intake {
     }
     this.#busy = false;
     if (this.#hurry.signal.aborted) this.#hurry = new AbortController();
+    const { calmed } = this.#o;
+    if (calmed !== undefined && this.calm) this.#run(calmed);
   }
 
   #run(run: () => void): undefined {

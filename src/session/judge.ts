@@ -1,5 +1,6 @@
 /** Judge: what becomes of a call of Claude's own hooks: the user's hooks first, then the session's gate. */
 import type { Call, Judgement } from "../agent/agent.ts";
+import { deadline } from "../deadline.ts";
 import type { Body } from "../frame/frame.ts";
 import type { HookGate, Passed } from "../hooks/gate.ts";
 import type { Intake } from "./intake.ts";
@@ -87,8 +88,11 @@ function passed<S extends Exclude<Parameters<HookGate["filter"]>[0], never>>(
   then: (passed: Passed<S>) => Judgement,
   fixed = false,
 ): Judgement | Promise<Judgement> {
-  const passing = hooks.filter(subject, { call: true, fixed, hurry: AbortSignal.timeout(CALL_DEADLINE_MS) });
-  return passing instanceof Promise ? passing.then(then) : then(passing);
+  const late = deadline(CALL_DEADLINE_MS);
+  const passing = hooks.filter(subject, { call: true, fixed, hurry: late.signal });
+  if (passing instanceof Promise) return passing.finally(() => late[Symbol.dispose]()).then(then);
+  late[Symbol.dispose]();
+  return then(passing);
 }
 
 /** In the tool's own shape, so that Claude can read it: the words in place of the first text, nothing in the others. */

@@ -24,7 +24,7 @@ export class Patience {
     if (limit.due === undefined) return;
     this.#calledOff = clock.after(Math.max(0, limit.due - clock.now()), () => {
       if (limit.over(clock.now())) over();
-      else this.arm(); // the clock was set back
+      else this.arm(); // the clock was set back, or no timer is that long
     });
   }
 

@@ -32,7 +32,8 @@ export function isGated(gate: readonly string[], tool: string, input: unknown): 
 function partsOf(input: unknown): string[] {
   const texts = textsOf(input);
   const pieces = texts.flatMap((text) => text.split(/&&|\|\||[;|&\n`(){}]|\$\(/).map((piece) => piece.trim()));
-  return [...texts, ...pieces];
+  // A shell reads any white space as one blank.
+  return [...texts, ...pieces, ...pieces.map((piece) => piece.replace(/\s+/g, " "))];
 }
 
 function textsOf(value: unknown): string[] {

@@ -6,6 +6,7 @@ import type { Body, Frame, FrameBody, SessionId } from "../frame/frame.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { InputEntry, Ledger } from "./ledger.ts";
 import type { Log } from "./log.ts";
+import { Turnstile } from "../turnstile.ts";
 
 /** Texts that may wait in one session. */
 export const MAX_QUEUED = 64;
@@ -35,6 +36,12 @@ export interface Wanted {
   readonly text: string;
 }
 
+/** The user's hooks, as far as they judge texts. `input` throws `hook_blocked`. */
+export interface TextJudge {
+  readonly judgesInput: boolean;
+  input(text: string, by: string): Promise<{ readonly text: string }>;
+}
+
 /** What an accepted text is known by. `seq`: its accepted frame. */
 export interface Accepted {
   readonly input: string;
@@ -45,8 +52,11 @@ export class Queue {
   readonly #options: QueueOptions;
   readonly #clock: Clock;
   #busy = false;
-  /** Texts on their way into the ledger. */
+  /** Texts on their way into the ledger, and those of them that the hooks see first. */
   #arriving = 0;
+  #judging = 0;
+  /** One after the other: a text whose hooks are quicker does not overtake. */
+  readonly #judges = new Turnstile();
   #retry: (() => void) | undefined;
   /** A text is being typed, or Claude is writing it down. */
   #submitting: Promise<void> | undefined;
@@ -81,13 +91,40 @@ export class Queue {
   }
 
   /** Resolves when the text is on disk and its accepted frame is numbered. Throws `queue_full`, `ids_full`, `disk_full`. */
-  async accept(want: Wanted): Promise<Accepted> {
-    const { session, ledger, log } = this.#options;
+  accept(want: Wanted): Promise<Accepted> {
+    return this.#arrive(() => this.#accept(want));
+  }
+
+  /** The same for a text that the user's hooks see first. It has its place from the call on. Throws `hook_blocked`, too. */
+  offer(want: Wanted, judge: TextJudge): Promise<Accepted> {
+    // Without a rule the last that waits for one must still not be overtaken.
+    if (!judge.judgesInput && this.#judging === 0) return this.accept(want);
+    return this.#arrive(async () => {
+      this.#judging++;
+      try {
+        return await this.#judges.pass(async () => {
+          const { text } = await judge.input(want.text, want.who);
+          return this.#accept({ ...want, text });
+        });
+      } finally {
+        this.#judging--;
+      }
+    });
+  }
+
+  async #arrive(work: () => Promise<Accepted>): Promise<Accepted> {
     if (this.size + this.#arriving >= MAX_QUEUED) throw new CibError("queue_full", `${MAX_QUEUED} inputs wait already`);
     this.#arriving++;
-    const entry = await ledger.accept({ ...want, input: randomUUID(), session, after: log.numbered }).finally(() => {
+    try {
+      return await work();
+    } finally {
       this.#arriving--;
-    });
+    }
+  }
+
+  async #accept(want: Wanted): Promise<Accepted> {
+    const { session, ledger, log } = this.#options;
+    const entry = await ledger.accept({ ...want, input: randomUUID(), session, after: log.numbered });
     const seq = this.#announce(entry);
     this.wake();
     return { input: entry.input, seq };

@@ -71,7 +71,8 @@ export class Session {
       storedTurns = tail.turns;
     });
     this.#place = new Place(this.log, this.#meta, storedTurns, (thrown) => box.fault(`log ${this.id}`, thrown));
-    this.hooks = new Hooked(box, this.#meta, parts.fanout, (body, own) => this.append(body, own));
+    const append = (body: FrameBody, own: boolean): number => this.append(body, own);
+    this.hooks = new Hooked(box, this.#meta, parts.fanout, append, () => this.queue.wake());
     const desk = furnish({
       box,
       meta: this.#meta,
@@ -204,7 +205,7 @@ export class Session {
     // A text that is being typed is meant too: once it is taken, there is something to interrupt.
     using typing = deadline(TYPING_MS, signal);
     if (this.state === "idle") await this.queue.settled(typing.signal);
-    return this.#agent !== agent || this.state === "idle" ? true : agent.interrupt(signal);
+    return this.#agent !== agent || (this.state === "idle" && this.hooks.calm) || agent.interrupt(signal);
   }
 
   #events(): AgentEvents {
@@ -274,6 +275,7 @@ export class Session {
   /** Once, at the daemon's start and before `start`: what is open in the log belongs to a Claude that is gone. */
   recover(): void {
     this.#restarted = true;
+    for (const id of [...this.#tail.asks.keys()]) this.append({ type: "ask.answer", id, answer: null, by: "lost" });
     this.queue.recover(this.#tail.told, this.#tailFrom());
   }
 
@@ -313,7 +315,8 @@ export class Session {
   }
 
   #takes(): boolean {
-    return this.#ready && this.state === "idle" && this.#tail.asks.size === 0 && !this.switches.busy;
+    const idle = this.state === "idle" && this.#tail.asks.size === 0 && this.hooks.calm;
+    return this.#ready && idle && !this.switches.busy;
   }
 
   #learn(body: FrameBody): void {

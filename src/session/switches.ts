@@ -21,6 +21,8 @@ export interface SwitchesOptions {
   readonly keep: (what: Setting, value: string) => Promise<void>;
   /** No switch is under way any more: texts may go on. */
   readonly done: () => void;
+  /** An error frame could not be told. */
+  readonly fault: (thrown: unknown) => void;
   readonly clock: Clock;
 }
 
@@ -39,7 +41,7 @@ export class Switches {
 
   /** What Claude says it has now; undefined when it has not said so within CONFIRM_MS. Throws as Agent.switch, and `overloaded`. */
   async set(what: Setting, value: string): Promise<string | undefined> {
-    const { agent, append, clock } = this.#o;
+    const { agent, clock } = this.#o;
     if (this.#running >= MAX_SWITCHES)
       throw new CibError("overloaded", `${what}: ${MAX_SWITCHES} switches of this session wait already`);
     const work = this.#switch(agent(), what, value);
@@ -53,9 +55,7 @@ export class Switches {
     });
     work.then(cancel, (failure: unknown) => {
       cancel();
-      if (!late) return;
-      const { code, message } = asCibError(failure);
-      append({ type: "error", code, message });
+      if (late) this.#failed(failure);
     });
     return Promise.race([work, patience]);
   }
@@ -63,10 +63,17 @@ export class Switches {
   /** Claude starts in the mode of its flags; the one that a person chose since must not be forgotten. */
   restore(mode: string | undefined): void {
     if (mode === undefined) return;
-    this.set("mode", mode).catch((failure: unknown) => {
-      const { code, message } = asCibError(failure);
+    this.set("mode", mode).catch((failure: unknown) => this.#failed(failure));
+  }
+
+  /** Nobody waits for it any more: the frame is the only word. The log may be closed or full by now. */
+  #failed(failure: unknown): void {
+    const { code, message } = asCibError(failure);
+    try {
       this.#o.append({ type: "error", code, message });
-    });
+    } catch (thrown) {
+      this.#o.fault(thrown);
+    }
   }
 
   async #switch(agent: Pick<Agent, "switch">, what: Setting, value: string): Promise<string> {

@@ -1,8 +1,11 @@
 /** Seed: configuration folders on disk; and one conversation under real Claude Code, whatever pays for it. */
 import assert from "node:assert/strict";
+import { execFileSync } from "node:child_process";
 import { randomUUID } from "node:crypto";
 import {
+  chownSync,
   existsSync,
+  linkSync,
   lstatSync,
   mkdirSync,
   mkdtempSync,
@@ -12,6 +15,7 @@ import {
   rmSync,
   statSync,
   symlinkSync,
+  truncateSync,
   writeFileSync,
 } from "node:fs";
 import { tmpdir } from "node:os";
@@ -19,7 +23,9 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { AgentSpec, Credential } from "../../src/agent/agent.ts";
 import { environment, RESERVED_VARIABLES } from "../../src/agent/command.ts";
+import { readOwned } from "../../src/agent/owned-file.ts";
 import { seed } from "../../src/agent/seed.ts";
+import { keepingDefaults } from "../../src/agent/user-settings.ts";
 import type { SessionId } from "../../src/frame/frame.ts";
 import { ALL_VERSIONS, offlineReason } from "../e2e/claude-versions.ts";
 import { needsRoot } from "../skip.ts";
@@ -140,6 +146,51 @@ test("a link that a session laid in our way is replaced, never followed", async 
   await seed(spec);
   assert.equal(readFileSync(victim, "utf8"), "untouched");
   assert.ok(lstatSync(join(spec.configDir, ".claude.json")).isFile());
+});
+
+test("what the session cannot read is not read for it, neither by a start nor by a switch", needsRoot(), async () => {
+  using at = home();
+  const user = { uid: 10_001, gid: 10_001 };
+  const spec = specIn(join(at.path, "coder"), paying, { user });
+  await seed(spec);
+  const secret = join(at.path, "hooks.json");
+  writeFileSync(secret, '{"authorization":"TOP-SECRET"}', { mode: 0o600 });
+  const [config, settings] = [join(spec.configDir, ".claude.json"), join(spec.configDir, "settings.json")];
+  for (const lay of [symlinkSync, linkSync]) {
+    rmSync(config);
+    lay(secret, config);
+    await seed(spec);
+    assert.doesNotMatch(readFileSync(config, "utf8"), /TOP-SECRET/);
+    assert.equal(lstatSync(config).uid, user.uid);
+    writeFileSync(settings, "{}");
+    chownSync(settings, user.uid, user.gid);
+    await keepingDefaults(spec, async () => {
+      rmSync(settings);
+      lay(secret, settings);
+    });
+    assert.equal(await readOwned(settings, user), undefined);
+    rmSync(settings);
+  }
+  assert.equal(lstatSync(secret).uid, 0);
+});
+
+test("of what stands in a file's place only a regular file of bounded size is read, and a pipe holds nobody up", async () => {
+  using at = home();
+  const spec = specIn(at.path, paying);
+  mkdirSync(spec.configDir, { recursive: true });
+  const file = join(spec.configDir, ".claude.json");
+  execFileSync("mkfifo", [file]);
+  // More than there are threads that read files: each would wait for ever.
+  await Promise.all(Array.from({ length: 8 }, () => readOwned(file, undefined)));
+  await seed(spec);
+  assert.match((await readOwned(file, undefined)) ?? "", /hasCompletedOnboarding/);
+  writeFileSync(join(at.path, "large"), "");
+  truncateSync(join(at.path, "large"), 2 ** 30);
+  for (const name of ["large", "missing", ".claude-in-box"])
+    assert.equal(await readOwned(join(at.path, name), undefined), undefined, name);
+  // A person's own link, where the session is nobody else.
+  symlinkSync(file, join(at.path, "link"));
+  assert.match((await readOwned(join(at.path, "link"), undefined)) ?? "", /hasCompletedOnboarding/);
 });
 
 test("a creator's variables never name another payer, configuration or box", () => {

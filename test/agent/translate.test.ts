@@ -167,6 +167,22 @@ describe("a tool", () => {
 });
 
 describe("a turn", () => {
+  it("that a forged hook began at rest ends by itself, and one that Claude's state confirms does not", () => {
+    for (const works of [false, true]) {
+      const to = state();
+      play(to, hook("SessionStart", { session_id: "s" }), { src: "state", at: 0, state: "idle" });
+      const forged = hook("PreToolUse", { tool_name: "Bash", tool_input: {}, tool_use_id: "t1" }, 10);
+      const begun = play(to, forged, ...(works ? [{ src: "state", at: 60, state: "busy" } as const] : []));
+      assert.ok(begun.some((frame) => frame.type === "status" && frame.state === "working"));
+      const due = 10 + 10_000;
+      const ended = play(to, { src: "tick", at: due });
+      assert.deepEqual(
+        ended.flatMap((frame) => (frame.type === "status" ? [frame.state] : [])),
+        works ? [] : ["idle"],
+      );
+    }
+  });
+
   const whole = (to: State): FrameBody[] =>
     play(
       to,

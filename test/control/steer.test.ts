@@ -111,7 +111,41 @@ test("the terminal of a session whose content is filtered is shown to nobody", a
   world.control.attach(world.master, { session }, new Recorder())[Symbol.dispose]();
 });
 
+test("a terminal that there is not is refused as such", async () => {
+  await using world = await ControlWorld.open();
+  const { id: session } = await world.inner.create({ engine: "stream" });
+  assert.throws(
+    () => world.control.attach(world.master, { session, pty: true }, new Recorder()),
+    refused("no_terminal"),
+  );
+});
+
+test("a shell line past the questions of a session takes the right to sit at its terminal", async () => {
+  await using world = await ControlWorld.open();
+  const [asking, open] = [await world.inner.create({ bypass: false, gate: ["Bash"] }), await world.inner.create()];
+  const phone = world.device(["sessions:input"]);
+  const line = { cmd: "input", text: " !touch /tmp/x" };
+  assert.equal((await world.outcome(phone, { ...line, session: asking.id })).code, "forbidden");
+  assert.equal((await world.outcome(phone, { ...line, session: open.id })).code, "ok");
+  assert.equal((await world.outcome(world.master, { ...line, session: asking.id })).code, "ok");
+});
+
 describe("sessions.create", () => {
+  test("copies what asks and what judges together with the conversation, unless told otherwise", async () => {
+    await using world = await ControlWorld.open();
+    const rule = { name: "note", on: ["stop"], run: ["/bin/true"], act: "observe" };
+    const source = await world.run(world.master, { cmd: "sessions.create", gate: ["Bash"], hooks: [rule] });
+    const fork = { cmd: "sessions.create", fork: source["session"] };
+    const copy = await world.run(world.master, fork);
+    assert.deepEqual([copy["bypass"], copy["gate"]], [false, ["Bash"]]);
+    assert.deepEqual(world.inner.get(copy["session"] as SessionId).meta.hooks, [rule]);
+    assert.equal((await world.run(world.master, { ...fork, bypass: true }))["bypass"], true);
+    const { conversation } = world.inner.get(source["session"] as SessionId).meta;
+    world.inner.conversations.add(conversation);
+    const adopted = await world.run(world.master, { cmd: "sessions.create", adopt: conversation, copy: true });
+    assert.deepEqual([adopted["bypass"], adopted["gate"]], [false, ["Bash"]]);
+  });
+
   test("makes a gate without bypass, and refuses one with it", async () => {
     await using world = await ControlWorld.open();
     const made = await world.run(world.master, { cmd: "sessions.create", gate: ["Bash(rm *)"] });

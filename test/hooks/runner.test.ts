@@ -1,12 +1,12 @@
 /** The runners with real child processes that misbehave in every way. */
 import assert from "node:assert/strict";
-import { existsSync, mkdtempSync, readFileSync, rmSync } from "node:fs";
+import { existsSync, mkdirSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, describe, test } from "node:test";
 import { Kept } from "../../src/hooks/kept.ts";
 import type { RunRule } from "../../src/hooks/rules.ts";
-import { MAX_STDOUT_BYTES, type Runner, Spawned } from "../../src/hooks/runner.ts";
+import { MAX_PROCESSES, MAX_STDOUT_BYTES, type Runner, Spawned } from "../../src/hooks/runner.ts";
 import { each, script } from "./scripts.ts";
 
 const workdir = mkdtempSync(join(tmpdir(), "cib-runner-"));
@@ -187,5 +187,65 @@ describe("a kept hook", () => {
     const answer = runner.ask("input", event(1));
     runner.retire();
     await gone((JSON.parse((await answer).text ?? "") as { pid: number }).pid);
+  });
+});
+
+describe("more events at once than processes may run", () => {
+  /** A program that leaves its number in a folder and answers when the folder holds `go`. */
+  const held = (name: string) => {
+    const folder = join(workdir, name);
+    mkdirSync(folder);
+    const go = join(folder, "go");
+    const run = script(
+      `let n = ""; process.stdin.on("data", (d) => { n += d; }).on("end", () => {
+         const { existsSync, writeFileSync } = require("fs");
+         writeFileSync(${JSON.stringify(folder)} + "/" + JSON.parse(n).n, "");
+         const wait = () => existsSync(${JSON.stringify(go)}) ? console.log(n) : setTimeout(wait, 20); wait(); });`,
+    );
+    const started = (): number[] => readdirSync(folder).filter((file) => file !== "go").map(Number);
+    return { run, started, go: () => writeFileSync(go, "") };
+  };
+  const running = async (started: () => number[], many: number): Promise<void> => {
+    const end = performance.now() + PATIENCE_MS;
+    while (started().length < many) {
+      if (performance.now() > end) throw new Error(`only ${started().length} of ${many} began`);
+      await new Promise((resolve) => setTimeout(resolve, 5));
+    }
+  };
+  const numbers = Array.from({ length: MAX_PROCESSES + 3 }, (_, n) => n);
+
+  test("wait for one that ends, the oldest first, and are all answered", async () => {
+    const { run, started, go } = held("bounded");
+    const runner = spawned(run);
+    const order: number[] = [];
+    const answers = numbers.map(async (n) => {
+      const { text = "" } = await runner.ask("input", event(n));
+      order.push(n);
+      return (JSON.parse(text) as { n: number }).n;
+    });
+    await running(started, MAX_PROCESSES);
+    assert.deepEqual(started().sort((a, b) => a - b), numbers.slice(0, MAX_PROCESSES));
+    go();
+    assert.deepEqual(await Promise.all(answers), numbers);
+    assert.equal(new Set(order).size, numbers.length);
+  });
+
+  test("are answered by the same deadline, and never begin after it", async () => {
+    const { run, started, go } = held("late");
+    const runner = spawned(run, 4_000);
+    const answers = await Promise.all(numbers.map((n) => runner.ask("input", event(n))));
+    assert.ok(answers.every(({ error }) => error === "no verdict within 4000 ms"));
+    go();
+    assert.ok(started().every((n) => n < MAX_PROCESSES));
+  });
+
+  test("end together: no process begins for those that wait", async () => {
+    const { run, started } = held("stopped");
+    const runner = spawned(run);
+    const answers = numbers.map((n) => runner.ask("input", event(n)));
+    await running(started, MAX_PROCESSES);
+    runner.stop();
+    for (const { error } of await Promise.all(answers)) assert.equal(error, "stopped");
+    assert.equal(started().length, MAX_PROCESSES);
   });
 });

@@ -45,6 +45,8 @@ class Desk {
   readonly faults: unknown[] = [];
   interrupts = 0;
   terminalFirst = false;
+  /** The question whose answer the log does not take. */
+  untold: string | undefined;
   sync: () => Promise<void> = async () => undefined;
   readonly answers = new Answers({
     open: this.tail.asks,
@@ -68,6 +70,7 @@ class Desk {
   }
 
   tell(body: FrameBody): void {
+    if (body.type === "ask.answer" && body.id === this.untold) throw new Error("the log is full");
     this.tail.take(body, this.clock.now());
     if (body.type !== "ask.answer") return;
     this.story.push(`${body.id}=${String(body.answer)} by ${body.by}`);
@@ -210,6 +213,29 @@ describe("an answer", () => {
     assert.equal(desk.handed.length, 1);
   });
 
+  test("that came too late is not called settled when it is repeated", async () => {
+    const desk = new Desk();
+    desk.ask(permission);
+    desk.terminalFirst = true;
+    for (let again = 0; again < 2; again++)
+      await assert.rejects(
+        desk.answers.answer("phone", { ask: "t1/0", decision: "allow" }),
+        refused("ask_settled", /in the terminal/),
+      );
+  });
+
+  test("that the disk took too late is not called settled either", async () => {
+    const desk = new Desk();
+    desk.ask(permission);
+    desk.sync = async () => {
+      throw new Error("no room");
+    };
+    await assert.rejects(desk.answers.answer("phone", { ask: "t1/0", decision: "allow" }), /no room/);
+    desk.sync = async () => undefined;
+    desk.terminalFirst = true;
+    await assert.rejects(desk.answers.answer("phone", { ask: "t1/0", decision: "allow" }), refused("ask_settled"));
+  });
+
   test("to nothing that was ever asked is not found", async () => {
     await assert.rejects(new Desk().answers.answer("x", { ask: "t9/0", decision: "deny" }), refused("not_found"));
   });
@@ -227,6 +253,87 @@ describe("an answer", () => {
     assert.equal(desk.handed.length, 1);
     await desk.answers.answer("phone", { ask: "t1/0", decision: "allow" });
     assert.equal(desk.handed.length, 1);
+  });
+
+  for (const [when, wait] of [
+    ["at once", async () => undefined],
+    ["while the first is being written", turn],
+  ] as const) {
+    test(`given twice, the second ${when}, is settled for nobody before it is on disk and with Claude`, async () => {
+      const desk = new Desk();
+      desk.ask(permission);
+      let written: () => void = () => undefined;
+      desk.sync = () =>
+        new Promise((done) => {
+          written = done;
+        });
+      const first = desk.answers.answer("phone", { ask: "t1/0", decision: "allow" });
+      await wait();
+      const second = desk.answers.answer("phone", { ask: "t1/0", decision: "allow" }).then((reply) => {
+        desk.story.push("second told");
+        return reply;
+      });
+      await turn();
+      assert.deepEqual(desk.story, ["t1/0=allow by phone"]);
+      written();
+      assert.equal((await first).state, "settled");
+      assert.equal((await second).repeated, true);
+      assert.deepEqual(desk.story, ["t1/0=allow by phone", "synced", "handed allow", "second told"]);
+    });
+  }
+
+  test("given twice is settled for neither where the disk takes it from neither", async () => {
+    const desk = new Desk();
+    desk.ask(permission);
+    desk.sync = async () => {
+      await turn();
+      throw new Error("no room");
+    };
+    const said = { ask: "t1/0", decision: "allow" } as const;
+    const replies = await Promise.allSettled([1, 2, 3].map(() => desk.answers.answer("phone", said)));
+    assert.deepEqual(
+      replies.map(({ status }) => status),
+      ["rejected", "rejected", "rejected"],
+    );
+    assert.deepEqual(desk.handed, []);
+  });
+
+  test("of which nothing could be told was never said: the next one's, whoever gives it, is handed over", async () => {
+    const desk = new Desk();
+    desk.ask(permission);
+    desk.untold = "t1/0";
+    await assert.rejects(desk.answers.answer("phone", { ask: "t1/0", decision: "allow" }), /log is full/);
+    desk.untold = undefined;
+    await desk.answers.answer("desk", { ask: "t1/0", decision: "deny" });
+    assert.deepEqual(desk.story, ["t1/0=deny by desk", "synced", "handed deny"]);
+  });
+
+  test("of which nothing could be told is denied by the deadline", async () => {
+    const desk = new Desk();
+    desk.ask(permission);
+    desk.untold = "t1/0";
+    await assert.rejects(desk.answers.answer("phone", { ask: "t1/0", decision: "allow" }), /log is full/);
+    desk.untold = undefined;
+    desk.clock.pass(60_000);
+    await turn();
+    assert.deepEqual(desk.story, ["t1/0=deny by deadline", "synced", "handed deny"]);
+    assert.equal(desk.interrupts, 0);
+  });
+
+  test("told by half stands: the rest is told, once, before Claude has the whole", async () => {
+    const desk = new Desk();
+    desk.ask(question("q/0", { of: 2 }), question("q/1", { of: 2 }));
+    await desk.answers.answer("x", { ask: "q/0", choices: ["Red"] });
+    desk.untold = "q/1";
+    await assert.rejects(desk.answers.answer("x", { ask: "q/1", choices: ["Blue"] }), /log is full/);
+    assert.deepEqual([desk.story, desk.handed], [["q/0=Red by x"], []]);
+    desk.untold = undefined;
+    assert.equal((await desk.answers.answer("x", { ask: "q/1", choices: ["Blue"] })).state, "settled");
+    assert.deepEqual(desk.story, ["q/0=Red by x", "q/1=Blue by x", "synced", "handed allow"]);
+    assert.deepEqual(desk.handed[0]?.[1], {
+      behavior: "allow",
+      answers: { "which? q/0": "Red", "which? q/1": "Blue" },
+    });
   });
 });
 
@@ -264,6 +371,17 @@ describe("the deadline", () => {
     assert.deepEqual(desk.faults, []);
   });
 
+  test("interrupts nobody who was a moment faster at the terminal", async () => {
+    const desk = new Desk();
+    desk.ask(permission);
+    desk.terminalFirst = true;
+    desk.clock.pass(60_000);
+    await turn();
+    assert.deepEqual(desk.story, ["t1/0=deny by deadline", "synced"]);
+    assert.equal(desk.interrupts, 0);
+    assert.deepEqual(desk.faults, []);
+  });
+
   test("is called off when someone settles it", async () => {
     const desk = new Desk();
     desk.ask(permission);
@@ -279,18 +397,19 @@ test("whatever devices say in whatever order, each call is handed over at most o
     fc.record({ decision: fc.constantFrom("allow" as const, "deny" as const) }),
     fc.record({ text: fc.constantFrom("x", "y") }),
   );
-  const step = fc.record({ who, ask: fc.constantFrom("p/0", "q/0", "q/1"), said, full: fc.boolean() });
+  const step = fc.record({ who, ask: fc.constantFrom("p/0", "q/0", "q/1"), said, full: fc.constantFrom("", "disk", "log") });
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 20 }), async (steps) => {
       const desk = new Desk();
       desk.ask({ ...permission, id: "p/0" }, question("q/0", { of: 2, multiSelect: true }), question("q/1", { of: 2 }));
-      let full = false;
+      let full = "";
       desk.sync = async () => {
-        if (full) throw new Error("no room");
+        if (full === "disk") throw new Error("no room");
       };
       await Promise.allSettled(
         steps.map(async (each) => {
           full = each.full;
+          desk.untold = full === "log" ? each.ask : undefined;
           await desk.answers.answer(each.who, { ask: each.ask, ...each.said });
         }),
       );

@@ -1,6 +1,6 @@
 /** Hooks through a real session: a scripted engine tells, real hook processes judge. */
 import assert from "node:assert/strict";
-import { existsSync, readFileSync } from "node:fs";
+import { existsSync, readFileSync, writeFileSync } from "node:fs";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import type { Sink } from "../../src/frame/sink.ts";
@@ -240,4 +240,86 @@ test("new rules of the user level hold in a running session from the next frame 
   agent.tell({ type: "text.delta", text: "sk-after\n", message: "m" });
   await until(() => hooks(session).length > 0, "the hook frame");
   assert.equal(texts(session), "sk-before\n[secret]\n");
+});
+
+/** A rule that says it was asked, and passes when it may go. */
+const held = (world: World, on: Rule["on"], when: string) => {
+  const [asked, go] = [join(world.folder, "asked"), join(world.folder, "go")];
+  const body = `const { existsSync, writeFileSync } = require("fs");
+    const pass = () => existsSync(${JSON.stringify(go)}) ? say({ verdict: "pass" }) : setTimeout(pass, 5);
+    if (${when}) { writeFileSync(${JSON.stringify(asked)}, ""); pass(); } else say({ verdict: "pass" });`;
+  return {
+    rule: rule("held", on, body),
+    asked: () => until(() => existsSync(asked), "the hook to be asked"),
+    go: () => writeFileSync(go, ""),
+  };
+};
+
+describe("a text", () => {
+  for (const on of ["status", "*"] as const) {
+    test(`does not follow another one into its turn while a hook on ${on} looks at that turn's beginning`, async () => {
+      await using world = await World.open();
+      world.engine.behaviour = () => "hang";
+      const hook = held(world, [on], `e.frame.state === "working"`);
+      const session = await world.create({ hooks: [hook.rule] });
+      for (const text of ["first", "second"]) await session.queue.accept({ who: "me", text });
+      await hook.asked();
+      await world.ledger.sync();
+      assert.deepEqual(world.engine.prompts(session.id), ["first"]);
+      hook.go();
+      world.engine.agent(session.id).finish();
+      await until(() => world.engine.prompts(session.id).length === 2, "the second text");
+    });
+  }
+
+  test("is not typed over a question that a hook still looks at, and goes on when it is answered", async () => {
+    await using world = await World.open();
+    const hook = held(world, ["ask.question"], "true");
+    const session = await world.create({ hooks: [hook.rule] });
+    const agent = world.engine.agent(session.id);
+    agent.tell({
+      type: "ask.question",
+      id: "g/0",
+      of: 1,
+      kind: "permission",
+      tool: "Bash",
+      prompt: "Allow Bash?",
+      options: [],
+      multiSelect: false,
+    });
+    await session.queue.accept({ who: "me", text: "hello" });
+    await hook.asked();
+    await world.ledger.sync();
+    assert.deepEqual(world.engine.prompts(session.id), []);
+    hook.go();
+    await until(() => session.asks.length === 1, "the question");
+    assert.deepEqual(world.engine.prompts(session.id), []);
+    agent.tell({ type: "ask.answer", id: "g/0", answer: "allow", by: "terminal" });
+    await until(() => world.engine.prompts(session.id).length === 1, "the text");
+  });
+
+  test("that nothing else would wake goes on when the last hook has looked", async () => {
+    await using world = await World.open();
+    const hook = held(world, ["usage"], "true");
+    const session = await world.create({ hooks: [hook.rule] });
+    world.engine.agent(session.id).tell({ type: "usage", input: 1, output: 1, cache_read: 0, cache_write: 0 });
+    await session.queue.accept({ who: "me", text: "hello" });
+    await hook.asked();
+    assert.deepEqual(world.engine.prompts(session.id), []);
+    hook.go();
+    await until(() => world.engine.prompts(session.id).length === 1, "the text");
+  });
+});
+
+test("an interrupt reaches Claude though a hook still looks at the beginning of its turn", async () => {
+  await using world = await World.open();
+  world.engine.behaviour = () => "hang";
+  const hook = held(world, ["status"], `e.frame.state === "working"`);
+  const session = await world.create({ hooks: [hook.rule] });
+  await session.queue.accept({ who: "me", text: "first" });
+  await hook.asked();
+  assert.equal(session.state, "idle");
+  world.engine.agent(session.id).obeys = false;
+  assert.equal(await session.interrupt(new AbortController().signal), false);
+  hook.go();
 });

@@ -41,14 +41,17 @@ function setUp(gate: HookGate) {
   const blocked: FrameBody[] = [];
   const faults: unknown[] = [];
   const append = (body: FrameBody): void => void logged.push(body);
-  const intake = new Intake({
+  /** How much was logged whenever all of it was. */
+  const calmed: number[] = [];
+  const intake: Intake = new Intake({
     gate,
+    calmed: () => void calmed.push(intake.calm ? logged.length : -1),
     append,
     blocked: (body) => void blocked.push(body),
     fault: (thrown) => void faults.push(thrown),
     clock,
   });
-  return { clock, logged, blocked, faults, intake };
+  return { clock, logged, blocked, faults, calmed, intake };
 }
 
 test("where no rule cares and nothing waits a frame is logged at once", () => {
@@ -113,6 +116,38 @@ test("half a line goes on when Claude is silent, and before the next frame", asy
     ["text.delta", "text.delta", "stop"],
   );
   assert.equal(clock.timers, 0);
+});
+
+test("it is calm again when the last that waits has passed, and says so once", async () => {
+  const { intake, calmed } = setUp(
+    gateOf(
+      () => "later",
+      (type) => type === "status",
+    ),
+  );
+  assert.equal(intake.calm, true);
+  intake.frame(status(1));
+  intake.frame({ type: "stop", reason: "end_turn" });
+  assert.equal(intake.calm, false);
+  intake.frame(status(2));
+  await intake.settled();
+  assert.deepEqual([intake.calm, calmed], [true, [3]]);
+});
+
+test("it is not calm while it holds half a line, nor between it and the frame that ends it", async () => {
+  const { intake, calmed, clock } = setUp(
+    gateOf(
+      () => "pass",
+      (type) => type === "text.delta",
+    ),
+  );
+  intake.frame({ type: "text.delta", text: "half" });
+  assert.deepEqual([intake.calm, calmed], [false, []]);
+  intake.frame({ type: "stop", reason: "end_turn" });
+  assert.deepEqual([intake.calm, calmed], [true, [2]]);
+  intake.frame({ type: "text.delta", text: "more" });
+  clock.pass(LINE_HOLD_MS);
+  assert.deepEqual([intake.calm, calmed], [true, [2, 3]]);
 });
 
 test("more than may wait goes by at once, in order", async () => {

@@ -1,6 +1,7 @@
 /** A usage limit is sat out: no text is wasted on it, and whoever wants goes on when it is over. */
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
+import { MAX_TIMER_MS, systemClock } from "../../src/session/clock.ts";
 import { GO_ON, LIMIT_MARGIN_MS, Limit } from "../../src/session/limit.ts";
 import { Patience } from "../../src/session/patience.ts";
 import { FakeClock, turn } from "./fake-clock.ts";
@@ -43,6 +44,29 @@ describe("the timer", () => {
     clock.pass(1_000);
     assert.equal(over, 1);
   });
+});
+
+test("a limit that is longer than a timer can be is waited for all the same", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout", "Date"] });
+  const [limit, resetMs] = [new Limit(), 34 * 86_400_000];
+  let [over, looked] = [0, 0];
+  const clock = { ...systemClock, now: () => ++looked && systemClock.now() };
+  const patience = new Patience({ limit, clock, over: () => over++ });
+  limit.take(waiting(resetMs));
+  patience.arm();
+  assert.equal(looked, 1);
+  t.mock.timers.tick(MAX_TIMER_MS - 1);
+  assert.deepEqual([over, looked], [0, 1], "no timer fires before its time");
+  t.mock.timers.tick(resetMs + LIMIT_MARGIN_MS - MAX_TIMER_MS);
+  assert.equal(over, 0);
+  t.mock.timers.tick(1);
+  assert.equal(over, 1);
+});
+
+test("no timer is set for longer than node can count", (t) => {
+  const set = t.mock.method(globalThis, "setTimeout");
+  systemClock.after(34 * 86_400_000, () => undefined)();
+  assert.equal(set.mock.calls[0]?.arguments[1], MAX_TIMER_MS);
 });
 
 describe("a session", () => {

@@ -9,7 +9,7 @@ import { Ledger } from "../../src/session/ledger.ts";
 import { Log } from "../../src/session/log.ts";
 import { MAX_QUEUED, Queue, REDELIVER_MS } from "../../src/session/queue.ts";
 import type { Session } from "../../src/session/session.ts";
-import { FakeClock } from "./fake-clock.ts";
+import { FakeClock, turn } from "./fake-clock.ts";
 import { MemoryDisk } from "./memory-disk.ts";
 import { framesOf, refused, story, until, World } from "./world.ts";
 
@@ -438,5 +438,81 @@ describe("a disk that refuses", () => {
       "written again",
     );
     assert.deepEqual(w.faults, []);
+  });
+});
+
+describe("a text that hooks see first", () => {
+  /** Hooks that pass what they are told to, when they are told. */
+  class Judge {
+    judgesInput = true;
+    /** What was asked about, in order. */
+    readonly asked: string[] = [];
+    readonly #answers: ((words: string | undefined) => void)[] = [];
+
+    input(text: string): Promise<{ readonly text: string }> {
+      this.asked.push(text);
+      return new Promise((pass, block) => {
+        this.#answers.push((words) => {
+          if (words === undefined) block(new CibError("hook_blocked", "no"));
+          else pass({ text: words });
+        });
+      });
+    }
+
+    /** Undefined: blocked. */
+    async says(words: string | undefined): Promise<void> {
+      this.#answers.shift()?.(words);
+      await turn();
+    }
+  }
+  const offer = (session: Session, judge: Judge, text: string) => session.queue.offer({ who: "master", text }, judge);
+
+  test("is not overtaken by one whose hooks are quicker, nor by one that none is about any more", async () => {
+    await using w = await World.open();
+    w.engine.behaviour = () => "hang";
+    const [session, judge] = [await w.create(), new Judge()];
+    const first = offer(session, judge, "first");
+    const second = offer(session, judge, "second");
+    judge.judgesInput = false;
+    const third = offer(session, judge, "third");
+    const refusal = assert.rejects(second, refused("hook_blocked"));
+    await turn();
+    assert.deepEqual(judge.asked, ["first"]);
+    await judge.says("first, rewritten");
+    await first;
+    await until(() => judge.asked.length === 2, "the second's hooks");
+    await judge.says(undefined);
+    await refusal;
+    await until(() => judge.asked.length === 3, "the third's hooks");
+    await judge.says("third");
+    assert.ok((await first).seq < (await third).seq);
+    const accepted = story(session).filter((word) => word.startsWith("accepted"));
+    assert.deepEqual(accepted, ["accepted first, rewritten", "accepted third"]);
+  });
+
+  test("has its place while they look: one too many is refused before any hook is asked", async () => {
+    await using w = await World.open();
+    w.engine.behaviour = () => "hang";
+    const [session, judge] = [await w.create(), new Judge()];
+    const waiting = Array.from({ length: MAX_QUEUED }, (_, n) => offer(session, judge, `${n}`));
+    const ends = Promise.allSettled(waiting);
+    await turn();
+    await assert.rejects(offer(session, judge, "one too many"), refused("queue_full"));
+    await assert.rejects(accept(session, "one too many"), refused("queue_full"));
+    assert.deepEqual(judge.asked, ["0"]);
+    for (let n = 0; n < MAX_QUEUED; n++) {
+      await until(() => judge.asked.length === n + 1, `text ${n}`);
+      await judge.says(undefined);
+    }
+    assert.ok((await ends).every(({ status }) => status === "rejected"));
+    await accept(session, "there is room again");
+  });
+
+  test("goes straight on where no rule is about texts", async () => {
+    await using w = await World.open();
+    const [session, judge] = [await w.create(), new Judge()];
+    judge.judgesInput = false;
+    await offer(session, judge, "hello");
+    assert.deepEqual(judge.asked, []);
   });
 });

@@ -7,19 +7,21 @@ import { CONFIRM_MS, MAX_SWITCHES, Switches } from "../../src/session/switches.t
 import { FakeClock, turn } from "./fake-clock.ts";
 import { refused, story, until, World } from "./world.ts";
 
-function desk(work: (value: string) => Promise<string>) {
+function desk(work: (value: string) => Promise<string>, append?: () => void) {
   const clock = new FakeClock();
   const frames: FrameBody[] = [];
   const kept: string[] = [];
+  const faults: unknown[] = [];
   let done = 0;
   const switches = new Switches({
     agent: () => ({ switch: (_what, value) => work(value) }),
-    append: (body) => frames.push(body),
+    append: append ?? ((body) => frames.push(body)),
     keep: async (what, value) => void kept.push(`${what}=${value}`),
     done: () => done++,
     clock,
+    fault: (thrown) => faults.push(thrown),
   });
-  return { clock, frames, kept, switches, done: () => done };
+  return { clock, frames, kept, faults, switches, done: () => done };
 }
 
 describe("a switch", () => {
@@ -69,6 +71,29 @@ describe("a switch", () => {
     await turn();
     assert.deepEqual(frames, [{ type: "error", code: "bad_request", message: "model: Claude knows no nonsense" }]);
     assert.deepEqual(kept, []);
+  });
+
+  test("whose error frame the log does not take is a fault, not the end of the daemon", async () => {
+    let fail: (why: Error) => void = () => undefined;
+    const wish = (): Promise<string> =>
+      new Promise((_go, no) => {
+        fail = no;
+      });
+    const { switches, faults, clock } = desk(wish, () => {
+      throw new Error("the log is full");
+    });
+    const late = switches.set("model", "opus");
+    clock.pass(CONFIRM_MS);
+    await late;
+    fail(new Error("claude ended"));
+    await turn();
+    switches.restore("plan");
+    fail(new Error("claude ended"));
+    await turn();
+    assert.deepEqual(
+      faults.map((thrown) => (thrown as Error).message),
+      ["the log is full", "the log is full"],
+    );
   });
 
   test("is refused where too many wait", async () => {

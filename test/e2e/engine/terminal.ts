@@ -35,6 +35,17 @@ export function terminalTests(kit: Kit): void {
   );
 
   rigged(
+    "takes a command by the name that was sent, not by one that Claude's list would make of it",
+    when({}),
+    async (rig) => {
+      await rig.turn("something to lose");
+      await rig.turn("/clea");
+      await rig.turn("still there?");
+      assert.match(JSON.stringify(mains(rig).at(-1)?.messages), /something to lose/);
+    },
+  );
+
+  rigged(
     "shows a permission when bypass is off, and both decisions of the terminal",
     when({
       "run it": () => call({ text: "will" }, { tool: "Bash", input: { command: "touch made" } }),
