@@ -234,9 +234,9 @@ describe("more events at once than processes may run", () => {
     const { run, started, go } = held("late");
     const runner = spawned(run, 4_000);
     const answers = await Promise.all(numbers.map((n) => runner.ask("input", event(n))));
-    assert.ok(answers.every(({ error }) => error === "no verdict within 4000 ms"));
+    assert.deepEqual(new Set(answers.map(({ error }) => error)), new Set(["no verdict within 4000 ms"]));
     go();
-    assert.ok(started().every((n) => n < MAX_PROCESSES));
+    assert.deepEqual(started().filter((n) => n >= MAX_PROCESSES), []);
   });
 
   test("end together: no process begins for those that wait", async () => {

@@ -486,6 +486,7 @@ describe("a text that hooks see first", () => {
     await until(() => judge.asked.length === 3, "the third's hooks");
     await judge.says("third");
     assert.ok((await first).seq < (await third).seq);
+    await session.log.sync();
     const accepted = story(session).filter((word) => word.startsWith("accepted"));
     assert.deepEqual(accepted, ["accepted first, rewritten", "accepted third"]);
   });
