@@ -4,6 +4,7 @@ import { CibError } from "../errors.ts";
 import type { Body, FrameBody } from "../frame/frame.ts";
 import { Turnstile } from "../turnstile.ts";
 import type { Clock } from "./clock.ts";
+import { type Reading, read, type Said } from "./reading.ts";
 import type { Settled } from "./tail.ts";
 
 /** A person needs a moment; a week is the longest that Claude's own timer is trusted with. */
@@ -14,15 +15,6 @@ export const MAX_ASK_TIMEOUT_S = 604_800;
 const MAX_LOST = 256;
 
 type Question = Body<"ask.question">;
-
-/** What a client says to one question; control has checked its shape. */
-export interface Said {
-  readonly ask: string;
-  readonly choices?: readonly (string | number)[] | undefined;
-  readonly text?: string | undefined;
-  readonly decision?: "allow" | "deny" | undefined;
-  readonly message?: string | undefined;
-}
 
 /** `kept`: the other questions of the call (`open`) wait for an answer, too; nothing has been handed to Claude yet. */
 export interface Answered {
@@ -47,13 +39,6 @@ export interface AnswersOptions {
   readonly clock: Clock;
   readonly timeoutMs: number;
   readonly fault: (thrown: unknown) => void;
-}
-
-interface Reading {
-  /** What the frame says: "allow", "deny", or the chosen words. */
-  readonly answer: string;
-  /** Why it is refused, for Claude. */
-  readonly denied?: string;
 }
 
 interface Kept extends Reading {
@@ -260,43 +245,4 @@ function settledError(ask: string, { answer, by }: { readonly answer: string; re
 export function groupOf(id: string): string {
   const slash = id.lastIndexOf("/");
   return slash < 0 ? id : id.slice(0, slash);
-}
-
-/** An answer checked against its question. Throws `bad_request`. */
-function read(question: Question, said: Said): Reading {
-  const refused = { answer: "deny", denied: said.message ?? "the person declined" };
-  if (said.decision === "deny") return refused;
-  const chosen = (said.choices ?? []).map((choice) => labelOf(question, choice));
-  if (question.kind === "permission") {
-    if (said.text !== undefined) throw new CibError("bad_request", "text: a permission takes decision allow or deny");
-    const [word = said.decision === "allow" ? "Allow" : undefined, ...more] = chosen;
-    if (word === undefined || more.length > 0)
-      throw new CibError("bad_request", `choices: expected one of ${labels(question)}, got ${chosen.length}`);
-    return word === "Deny" ? refused : { answer: "allow" };
-  }
-  if (said.decision !== undefined)
-    throw new CibError(
-      "bad_request",
-      `decision: a question takes choices (${labels(question)}), text, or decision deny`,
-    );
-  const words = said.text === undefined ? chosen : [...chosen, said.text];
-  if (words.length > 1 && !question.multiSelect)
-    throw new CibError("bad_request", `choices: this question takes one, got ${words.length}`);
-  // Claude's own notation for several.
-  return { answer: words.join(", ") };
-}
-
-function labelOf(question: Question, choice: string | number): string {
-  const option =
-    typeof choice === "number" ? question.options[choice] : question.options.find(({ label }) => label === choice);
-  if (option === undefined)
-    throw new CibError(
-      "bad_request",
-      `choices: expected ${labels(question)}, got ${JSON.stringify(choice).slice(0, 60)}`,
-    );
-  return option.label;
-}
-
-function labels(question: Question): string {
-  return question.options.map(({ label }) => JSON.stringify(label)).join(", ") || "text";
 }

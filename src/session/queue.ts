@@ -3,10 +3,10 @@ import { randomUUID } from "node:crypto";
 import type { Agent, Engine } from "../agent/agent.ts";
 import { asCibError, CibError } from "../errors.ts";
 import type { Body, Frame, FrameBody, SessionId } from "../frame/frame.ts";
+import { Turnstile } from "../turnstile.ts";
 import { type Clock, systemClock } from "./clock.ts";
 import type { InputEntry, Ledger } from "./ledger.ts";
 import type { Log } from "./log.ts";
-import { Turnstile } from "../turnstile.ts";
 
 /** Texts that may wait in one session. */
 export const MAX_QUEUED = 64;

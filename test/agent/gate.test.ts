@@ -1,5 +1,5 @@
 import assert from "node:assert/strict";
-import { access, readFile, writeFile } from "node:fs/promises";
+import { access, readFile, rename, writeFile } from "node:fs/promises";
 import { join } from "node:path";
 import { describe, it } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
@@ -220,7 +220,9 @@ for (const version of ALL_VERSIONS) {
           tool_input: { command: `touch ${name}` },
           tool_use_id: group(real?.id ?? ""),
         };
-        await writeFile(join(rig.spec.workdir, `go-${n}`), JSON.stringify(body));
+        // Renamed into its place: the forger must not find it empty.
+        await writeFile(join(rig.spec.workdir, `go-${n}.new`), JSON.stringify(body));
+        await rename(join(rig.spec.workdir, `go-${n}.new`), join(rig.spec.workdir, `go-${n}`));
         const [, forged] = await asked(rig, from, 2);
         assert.ok(real && forged);
         assert.notEqual(group(forged.id), group(real.id));

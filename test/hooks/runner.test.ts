@@ -202,7 +202,10 @@ describe("more events at once than processes may run", () => {
          writeFileSync(${JSON.stringify(folder)} + "/" + JSON.parse(n).n, "");
          const wait = () => existsSync(${JSON.stringify(go)}) ? console.log(n) : setTimeout(wait, 20); wait(); });`,
     );
-    const started = (): number[] => readdirSync(folder).filter((file) => file !== "go").map(Number);
+    const started = (): number[] =>
+      readdirSync(folder)
+        .filter((file) => file !== "go")
+        .map(Number);
     return { run, started, go: () => writeFileSync(go, "") };
   };
   const running = async (started: () => number[], many: number): Promise<void> => {
@@ -224,19 +227,21 @@ describe("more events at once than processes may run", () => {
       return (JSON.parse(text) as { n: number }).n;
     });
     await running(started, MAX_PROCESSES);
-    assert.deepEqual(started().sort((a, b) => a - b), numbers.slice(0, MAX_PROCESSES));
+    assert.deepEqual(
+      started().sort((a, b) => a - b),
+      numbers.slice(0, MAX_PROCESSES),
+    );
     go();
     assert.deepEqual(await Promise.all(answers), numbers);
     assert.equal(new Set(order).size, numbers.length);
   });
 
-  test("are answered by the same deadline, and never begin after it", async () => {
-    const { run, started, go } = held("late");
-    const runner = spawned(run, 4_000);
+  test("are answered by the deadline, those that wait too", async () => {
+    const runner = spawned(held("late").run, 4_000);
+    const began = performance.now();
     const answers = await Promise.all(numbers.map((n) => runner.ask("input", event(n))));
     assert.deepEqual(new Set(answers.map(({ error }) => error)), new Set(["no verdict within 4000 ms"]));
-    go();
-    assert.deepEqual(started().filter((n) => n >= MAX_PROCESSES), []);
+    assert.ok(performance.now() - began < 2 * 4_000, "waiting is a part of it");
   });
 
   test("end together: no process begins for those that wait", async () => {

@@ -397,7 +397,12 @@ test("whatever devices say in whatever order, each call is handed over at most o
     fc.record({ decision: fc.constantFrom("allow" as const, "deny" as const) }),
     fc.record({ text: fc.constantFrom("x", "y") }),
   );
-  const step = fc.record({ who, ask: fc.constantFrom("p/0", "q/0", "q/1"), said, full: fc.constantFrom("", "disk", "log") });
+  const step = fc.record({
+    who,
+    ask: fc.constantFrom("p/0", "q/0", "q/1"),
+    said,
+    full: fc.constantFrom("", "disk", "log"),
+  });
   await fc.assert(
     fc.asyncProperty(fc.array(step, { maxLength: 20 }), async (steps) => {
       const desk = new Desk();
