@@ -131,7 +131,7 @@ describe("the environment of a session", () => {
 
 describe("a process tree", () => {
   const child = async (env: Record<string, string>, script: string): Promise<ChildProcess> => {
-    const started = spawn("/bin/sh", ["-c", `echo on; ${script}`], {
+    const started = spawn("/bin/sh", ["-c", script], {
       env: { PATH: process.env["PATH"] ?? "", ...env },
       stdio: ["ignore", "pipe", "ignore"],
     });
@@ -141,7 +141,7 @@ describe("a process tree", () => {
 
   it("is found by marker where its parents are gone, and ended", async () => {
     const marker = sessionMarker(`test-${process.pid}-a`);
-    const parent = await child({ CIB_SESSION: marker.value }, "setsid sleep 300 & wait");
+    const parent = await child({ CIB_SESSION: marker.value }, "setsid sleep 300 & echo on; wait");
     parent.kill("SIGKILL");
     await once(parent, "exit");
     assert.ok((await processesOf(marker, undefined)).length >= 1);
@@ -150,7 +150,7 @@ describe("a process tree", () => {
   });
 
   it("is found by descent where its environment is gone, and ended although it ignores TERM", async () => {
-    const parent = await child({}, "trap '' TERM; env -i sleep 300 & wait; wait");
+    const parent = await child({}, "trap '' TERM; env -i sleep 300 & echo on; wait; wait");
     const marker = sessionMarker(`test-${process.pid}-b`);
     const pid = parent.pid ?? 0;
     assert.ok((await processesOf(marker, pid)).length >= 2);
@@ -159,8 +159,8 @@ describe("a process tree", () => {
 
   it("of an earlier daemon is swept by the box's name, and no other box's", async () => {
     const [mine, other] = [`box-${process.pid}-1`, `box-${process.pid}-11`];
-    const ours = await child({ CIB_BOX: mine }, "sleep 300");
-    const theirs = await child({ CIB_BOX: other }, "sleep 300");
+    const ours = await child({ CIB_BOX: mine }, "echo on; sleep 300");
+    const theirs = await child({ CIB_BOX: other }, "echo on; sleep 300");
     const gone = once(ours, "exit");
     assert.deepEqual(await sweep(mine), []);
     await gone;

@@ -114,7 +114,8 @@ export function tellingTests(kit: Kit): void {
       async (rig) => {
         await rig.turn("plan it");
         const lists = rig.of("todo.update").map((f) => f.items);
-        assert.ok(lists.length >= 4, `saw ${lists.length} lists`);
+        // Two changes whose results come in one breath are one list.
+        assert.ok(lists.length >= 3, `saw ${lists.length} lists`);
         assert.deepEqual(lists.at(-1), [{ id: "1", subject: "Dig", status: "completed", activeForm: "Digging" }]);
         assert.ok(
           lists.some(
