@@ -1,7 +1,9 @@
 /** Engine suite, conversations that go on: after /clear, a resume, a kill, a fork. */
 import assert from "node:assert/strict";
+import { readFile } from "node:fs/promises";
 import { it } from "node:test";
-import { textOf } from "../../agent/rig.ts";
+import { setTimeout as pause } from "node:timers/promises";
+import { type Rig, textOf } from "../../agent/rig.ts";
 import { call, type Kit, NOW, say, stops, when } from "./kit.ts";
 
 export function continuingTests(kit: Kit): void {
@@ -77,6 +79,8 @@ export function continuingTests(kit: Kit): void {
     await rig.agent.submit("first", NOW);
     await rig.until(() => rig.of("tool.use.start").length === 1, "the tool");
     const message = rig.of("text.delta")[0]?.message ?? "";
+    // The stream engine tells a tool before Claude writes it down; killed in between, Claude would know nothing of it.
+    await written(rig, "toolu_long");
     await rig.agent.stop("kill");
     const { session, conversation, workdir } = rig.spec;
     const seen = {
@@ -118,4 +122,13 @@ export function continuingTests(kit: Kit): void {
     assert.deepEqual(stops(fork.frames), ["end_turn"]);
     assert.equal(fork.of("usage").length, 1);
   });
+}
+
+/** Claude's transcript holds these words. Nothing tells of it but the file: looked at every 20 ms. */
+async function written(rig: Rig, words: string): Promise<void> {
+  for (let i = 0; i < 500; i++) {
+    if ((await readFile(rig.agent.at.file, "utf8").catch(() => "")).includes(words)) return;
+    await pause(20);
+  }
+  assert.fail(`never written down: ${words}`);
 }
