@@ -277,12 +277,18 @@ test(`a log cut short as by a power loss is told as ahead, and every client reco
   t.diagnostic(`${cuts} cuts, ahead told ${ahead.join(" and ")} times, ${frames.length} frames`);
 });
 
-/** Cuts into what was written after the last synced point: behind the last stop frame, whose sync the policy promises. */
+/**
+ * Cuts into what was written after the last synced point: behind the last stop frame, whose sync the policy promises,
+ * and behind the last frame that an earlier start found, which it has promised to every client with the new epoch.
+ */
 function cut(folder: string, random: (below: number) => number): boolean {
   const file = join(folder, readdirSync(folder).find((name) => name === "transcript.jsonl") ?? "");
   const bytes = readFileSync(file);
   const lastStop = bytes.lastIndexOf('"type":"stop"');
-  const synced = lastStop < 0 ? 0 : bytes.indexOf(10, lastStop) + 1;
+  const stopped = lastStop < 0 ? 0 : bytes.indexOf(10, lastStop) + 1;
+  const { epochs = [] } = JSON.parse(readFileSync(join(folder, "log.json"), "utf8")) as { epochs?: [number, number][] };
+  const known = bytes.indexOf(`"seq":${epochs.at(-1)?.[1] ?? 0},`);
+  const synced = Math.max(stopped, known < 0 ? 0 : bytes.indexOf(10, known) + 1);
   const loose = statSync(file).size - synced;
   if (loose < 2) return false;
   truncateSync(file, synced + random(loose));
