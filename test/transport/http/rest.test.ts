@@ -61,6 +61,27 @@ describe("routes", () => {
         { cmd: "tokens.create", label: "phone", scopes: ["sessions:read"] },
       ],
       ["DELETE", "/api/tokens/t1", undefined, { cmd: "tokens.revoke", token: "t1" }],
+      ["GET", `/api/sessions/${SESSION}/asks`, undefined, { cmd: "asks.list", session: SESSION }],
+      [
+        "POST",
+        `/api/sessions/${SESSION}/answer`,
+        { ask: "t/0", choices: [1] },
+        { cmd: "answer", session: SESSION, ask: "t/0", choices: [1] },
+      ],
+      ["POST", `/api/sessions/${SESSION}/model`, { model: "m" }, { cmd: "model", session: SESSION, model: "m" }],
+      [
+        "POST",
+        `/api/sessions/${SESSION}/effort`,
+        { effort: "low" },
+        { cmd: "effort", session: SESSION, effort: "low" },
+      ],
+      ["POST", `/api/sessions/${SESSION}/mode`, { mode: "plan" }, { cmd: "mode", session: SESSION, mode: "plan" }],
+      ["GET", "/api/conversations?limit=2", undefined, { cmd: "conversations.list", limit: 2 }],
+      ["GET", "/api/hooks", undefined, { cmd: "hooks.get" }],
+      ["PUT", "/api/hooks", { hooks: [] }, { cmd: "hooks.put", hooks: [] }],
+      ["POST", "/api/login", {}, { cmd: "login.start" }],
+      ["GET", "/api/login", undefined, { cmd: "login.status" }],
+      ["POST", "/api/login/code", { code: "a#b" }, { cmd: "login.code", code: "a#b" }],
     ];
     for (const [method, path, body, command] of asked) {
       const answer = await call(box, method, path, body === undefined ? {} : { body: JSON.stringify(body) });
