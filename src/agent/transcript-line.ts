@@ -85,8 +85,8 @@ function onUser(state: State, line: Json, agent: string | undefined, now: number
 
 /** Both versions of the words for a tool that a person turned down begin like this. */
 const REJECTED = "The user doesn't want to proceed with this tool use";
-/** 2.1.112 without a terminal says this of a call that was waiting for a person when the turn was interrupted. */
-const ABORTED = "Tool permission request failed: AbortError";
+/** 2.1.112 without a terminal says these of a call that was waiting for a person, or about to begin, when the turn was interrupted. */
+const ABORTED = ["Tool permission request failed: AbortError", "The user doesn't want to take this action right now"];
 
 /** One result of a tool, as the model reads it; `line` may hold it as a program does. */
 export function onToolResult(state: State, line: Json, block: Json, now: number, out: FrameBody[]): void {
@@ -95,7 +95,7 @@ export function onToolResult(state: State, line: Json, block: Json, now: number,
   if (block["is_error"] === true) {
     const rejected = said.startsWith(REJECTED);
     const asked = [...state.asks.values()].some((ask) => ask.tool === id);
-    const aborted = said.includes(ABORTED) && state.escaped;
+    const aborted = state.escaped && ABORTED.some((words) => said.includes(words));
     const cut = said.includes("[Request interrupted by user") || aborted || (rejected && (state.escaped || !asked));
     result(state, id, { error: cut ? "interrupted" : unwrapped(said), rejected }, now, out);
   } else result(state, id, { output: line["toolUseResult"] ?? block["content"] ?? null }, now, out);
