@@ -8,7 +8,7 @@ import type { Source } from "./source.ts";
 import type { State } from "./state.ts";
 import { displayed } from "./texts.ts";
 import { emit, ensureTool, onBatch, ready, result, showTasks } from "./tools.ts";
-import { begin, end, goesOn, MARK_MS, SETTLE_MS } from "./turns.ts";
+import { begin, claimsWork, end, MARK_MS, SETTLE_MS } from "./turns.ts";
 
 type HookSource = Extract<Source, { src: "hook" }>;
 
@@ -33,7 +33,7 @@ export function onHook(state: State, source: HookSource, out: FrameBody[]): void
     else if (agent === undefined) onPrompt(state, source.blocked === true, now, out);
     return;
   }
-  if (agent === undefined && ACTIVE.has(event)) goesOn(state, now, out);
+  if (agent === undefined && ACTIVE.has(event)) claimsWork(state, now, out);
   if (event === "MessageDisplay") onDisplay(state, body, out);
   else if (event === "PreToolUse") ready(state, body, agent, now, out);
   else if (event === "PermissionRequest") onPermission(state, body, agent, source.held, now, out);

@@ -69,16 +69,20 @@ export function onSwitching(state: State, on: boolean, now: number, out: FrameBo
   showStatus(state, now, out);
 }
 
+/** Work without a prompt hook (a `!command`, a queued prompt) opens a turn; work after "idle" takes that back. */
+export function goesOn(state: State, now: number, out: FrameBody[]): void {
+  if (state.turn === undefined) begin(state, now, out);
+  else if (state.turn.ending?.firm === false) delete state.turn.ending;
+}
+
 /** A hook that tells of work comes at most this long before Claude's own state does; a loaded Raspberry Pi takes seconds. */
 const PROOF_MS = 10_000;
 
-/** Work without a prompt hook (a `!command`, a queued prompt) opens a turn; work after "idle" takes that back. */
-export function goesOn(state: State, now: number, out: FrameBody[]): void {
-  if (state.turn === undefined) {
-    begin(state, now, out);
-    // A child of the session can forge the hook: where Claude stays idle there was no work.
-    if (state.claude === "idle") end(state, "interrupted", now, PROOF_MS, false);
-  } else if (state.turn.ending?.firm === false) delete state.turn.ending;
+/** A hook call told of work: a child of the session can forge it, and where Claude stays idle there was none. */
+export function claimsWork(state: State, now: number, out: FrameBody[]): void {
+  const rested = state.turn === undefined && state.claude === "idle";
+  goesOn(state, now, out);
+  if (rested) end(state, "interrupted", now, PROOF_MS, false);
 }
 
 /** A prompt was taken. */

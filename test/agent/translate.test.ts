@@ -167,6 +167,20 @@ describe("a tool", () => {
 });
 
 describe("a turn", () => {
+  it("that Claude begins by itself without a terminal stays, however long its tool takes", () => {
+    const to = state();
+    play(to, { src: "state", at: 0, state: "idle" });
+    const message = { id: "msg_1", model: "m", usage: {} };
+    const begun: Source = {
+      src: "message",
+      at: 10,
+      message: { type: "stream_event", event: { type: "message_start", message } },
+    };
+    assert.ok(play(to, begun).some((frame) => frame.type === "status" && frame.state === "working"));
+    assert.equal(deadline(to), undefined);
+    assert.deepEqual(types(play(to, { src: "tick", at: 60_000 })), []);
+  });
+
   it("that a forged hook began at rest ends by itself, and one that Claude's state confirms does not", () => {
     for (const works of [false, true]) {
       const to = state();
