@@ -5,20 +5,10 @@ import { describe, it } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Call, Judgement } from "../../src/agent/agent.ts";
 import { startInbox } from "../../src/agent/hook-inbox.ts";
-import type { Block, Script } from "../../src/demo/model.ts";
 import type { FrameBody } from "../../src/frame/frame.ts";
 import { ALL_VERSIONS, JS_VERSION, offlineReason } from "../e2e/claude-versions.ts";
+import { bash, calling, NOW } from "./calling.ts";
 import { type Rig, startRig } from "./rig.ts";
-
-const NOW = new AbortController().signal;
-const bash = (command: string): Block => ({ tool: "Bash", input: { command } });
-
-/** The prompt names the calls to make; everything else is answered with a word. */
-const calling =
-  (calls: Readonly<Record<string, readonly Block[]>>): Script =>
-  ({ last }) => ({
-    blocks: Object.entries(calls).find(([prompt]) => last.includes(prompt))?.[1] ?? [{ text: "Fine." }],
-  });
 
 /** The gate of these tests: touch waits for a person, nothing else does. */
 function judge(call: Call): Judgement {

@@ -7,18 +7,10 @@ import { describe, test } from "node:test";
 import { setTimeout as pause } from "node:timers/promises";
 import type { Call, Judgement } from "../../src/agent/agent.ts";
 import { FROZEN } from "../../src/agent/rules.ts";
-import type { Block, Script } from "../../src/demo/model.ts";
+import type { Block } from "../../src/demo/model.ts";
 import { ALL_VERSIONS, JS_VERSION, offlineReason } from "../e2e/claude-versions.ts";
+import { bash, calling, NOW } from "./calling.ts";
 import { type Rig, startRig } from "./rig.ts";
-
-const NOW = new AbortController().signal;
-const bash = (command: string): Block => ({ tool: "Bash", input: { command } });
-
-const calling =
-  (calls: Readonly<Record<string, readonly Block[]>>): Script =>
-  ({ last }) => ({
-    blocks: Object.entries(calls).find(([prompt]) => last.includes(prompt))?.[1] ?? [{ text: "Fine." }],
-  });
 
 function judge(call: Call): Judgement {
   if (call.on !== "tool") return { do: "pass" };
