@@ -10,6 +10,8 @@ const SUBMIT_DEADLINE_MS = 30_000;
 const ENTER_AGAIN_MS = 1_500;
 /** Commands show no prompt at once, and a second Enter would answer the dialog they open: their effect is on the screen. */
 const COMMAND_MS = 2_000;
+/** Claude's own end is what shows that it took /exit; a loaded machine takes seconds for it. */
+const EXIT_MS = 20_000;
 /** The paste is taken when the screen has answered and rests this long. */
 const QUIET_MS = 50;
 const PASTE_MS = 1_500;
@@ -30,6 +32,7 @@ export interface Desk {
 
 /** Words that end Claude like /exit. */
 const EXITS: ReadonlySet<string> = new Set(["exit", "quit", ":q", ":q!", ":wq", ":wq!"]);
+const EXIT_COMMANDS: ReadonlySet<string> = new Set(["/exit", "/quit"]);
 /** Alone, these only switch what the input box takes: no prompt comes of them, and the next text would be taken so. `#`, `&` and `?` are prompts. */
 const SWITCHES: ReadonlySet<string> = new Set(["!", "/"]);
 
@@ -152,7 +155,7 @@ export async function typeText(desk: Desk, submission: Submission, signal: Abort
     desk.type(ESC);
     await pause(CLOSED_MS, undefined, { signal });
   }
-  let wait = submission.isCommand ? COMMAND_MS : ENTER_AGAIN_MS;
+  let wait = enterWait(submission);
   for (;;) {
     signal.throwIfAborted();
     if (!desk.engaged) {
@@ -168,6 +171,12 @@ export async function typeText(desk: Desk, submission: Submission, signal: Abort
   if (desk.engaged && submission.began()) return;
   await emptyBox(desk, text);
   throw new CibError("claude_failed", `claude did not take the text as a prompt within ${SUBMIT_DEADLINE_MS / 1000} s`);
+}
+
+/** How long one Enter has to show its effect, ms. */
+function enterWait({ text, isCommand }: Submission): number {
+  if (EXIT_COMMANDS.has(text.trim())) return EXIT_MS;
+  return isCommand ? COMMAND_MS : ENTER_AGAIN_MS;
 }
 
 /** A small paste is text like any other: one line, and below 800 characters (measured on 2.1.330; 900 were marked). */
