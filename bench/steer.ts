@@ -3,6 +3,7 @@ import { setTimeout as pause } from "node:timers/promises";
 import type { ModelRequest, Turn } from "../src/demo/model.ts";
 import { encodeValue } from "../src/frame/codec.ts";
 import type { Frame, PtyFrame } from "../src/frame/frame.ts";
+import { bareClaude } from "./bare.ts";
 import { create, DEADLINE_MS, Follower, reach, send, type World, world } from "./box.ts";
 import type { Question } from "./question.ts";
 import { median, num, quantile } from "./stats.ts";
@@ -31,11 +32,14 @@ export const steer: Question = {
       await using w = await world(script);
       for (const engine of ENGINES)
         add(`allow sent → the tool's own clock, ${engine}`, `allow_${engine}_ms`, await allows(w, engine, rounds));
+      const alone = await allowsAlone(w.model.url, rounds);
+      add("allow said → the tool's own clock, Claude alone in a terminal", "allow_alone_ms", alone);
       for (const engine of ENGINES)
         add(`interrupt sent → idle, ${engine}`, `interrupt_${engine}_ms`, await interrupts(w, engine, rounds));
       const { first } = await tokens(w, "stream", rounds);
       add("API's first token → frame, stream engine", "token_stream_ms", first);
     }
+    figures["allow_pty_more_ms"] = (figures["allow_pty_ms"] ?? 0) - (figures["allow_alone_ms"] ?? 0);
     await using w = await world(script, { CIB_TAP: "on" });
     const { first, all } = await tokens(w, "pty", rounds);
     add("API's first token → frame, pty engine with the tap", "token_tap_ms", first);
@@ -58,6 +62,8 @@ function script(request: ModelRequest): Turn {
   const { last, gone } = request;
   // Before a prompt may stand what Claude says of an interrupt.
   const [prompt = "", what] = [...last.matchAll(/^(tool|hang|talk) \d+$/gm)].at(-1) ?? [];
+  const clock = clockIn(last);
+  if (clock !== undefined) told(clock);
   if (what === "tool")
     return { blocks: [{ tool: "Bash", input: { command: "echo $EPOCHREALTIME", description: prompt } }] };
   if (what === "hang") return { blocks: [{ text: hanging(prompt, gone) }] };
@@ -143,10 +149,33 @@ async function allows(w: World, engine: string, rounds: number): Promise<number[
     const sent = performance.timeOrigin + performance.now();
     watch.command({ cmd: "answer", ask, decision: "allow" });
     const said = JSON.stringify((await result).found);
-    const clock = /(\d{10}\.\d{6})/.exec(said)?.[1];
+    const clock = clockIn(said);
     if (clock === undefined) throw new Error(`steer: the tool did not tell its time: ${said}`);
-    ms.push(Number(clock) * 1000 - sent);
+    ms.push(clock - sent);
     await reach(w.box, session, "idle");
+  }
+  return ms;
+}
+
+/** What the tool said of its start, ms since 1970. */
+function clockIn(text: string): number | undefined {
+  const [, seconds] = /(\d{10}\.\d{6})/.exec(text) ?? [];
+  return seconds === undefined ? undefined : Number(seconds) * 1000;
+}
+
+let told: (clock: number) => void = () => undefined;
+
+/** The same without the daemon: Claude asks a hook that only says yes. */
+async function allowsAlone(model: string, rounds: number): Promise<number[]> {
+  await using alone = await bareClaude(model);
+  const ms: number[] = [];
+  for (let i = 0; i < rounds; i++) {
+    const clock = new Promise<number>((done) => {
+      told = done;
+    });
+    const said = await alone.allow(`tool ${i}`, READING_MS);
+    ms.push((await clock) - said);
+    await alone.rest();
   }
   return ms;
 }
