@@ -6,6 +6,7 @@ import { parseArgs } from "node:util";
 import { bundle } from "./bundle.ts";
 import { ROOT } from "./child.ts";
 import { clients } from "./clients.ts";
+import { crypto } from "./crypto.ts";
 import { echo } from "./echo.ts";
 import { fanOut } from "./fan-out.ts";
 import { firstText } from "./first-text.ts";
@@ -17,7 +18,19 @@ import { table } from "./stats.ts";
 import { steer } from "./steer.ts";
 import { turn } from "./turn.ts";
 
-const QUESTIONS: readonly Question[] = [bundle, start, idle, clients, firstText, echo, steer, log, turn, fanOut];
+const QUESTIONS: readonly Question[] = [
+  bundle,
+  start,
+  idle,
+  clients,
+  firstText,
+  echo,
+  steer,
+  log,
+  turn,
+  fanOut,
+  crypto,
+];
 
 const { values, positionals } = parseArgs({
   allowPositionals: true,

@@ -17,6 +17,8 @@ export interface Config {
   readonly minted: boolean;
   readonly previousToken: string | undefined;
   readonly listen: { readonly host: string; readonly port: number };
+  /** Raw TCP links; undefined: off. */
+  readonly tcpListen: { readonly host: string; readonly port: number } | undefined;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly plain: "loopback" | "private" | "any";
   /** Names by which the box may be reached, beyond loopback, its own addresses and *.local. */
@@ -83,6 +85,7 @@ const VARIABLES = v.object({
   CIB_AUTH_TOKEN_FILE: text,
   CIB_AUTH_TOKEN_PREVIOUS: text,
   CIB_LISTEN: text,
+  CIB_TCP_LISTEN: v.optional(v.string(), "off"),
   CIB_TLS_CERT: text,
   CIB_TLS_KEY: text,
   CIB_PLAIN: choice(["loopback", "private", "any"], "private"),
@@ -157,6 +160,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
     minted,
     previousToken: set.CIB_AUTH_TOKEN_PREVIOUS,
     listen,
+    tcpListen: set.CIB_TCP_LISTEN === "off" ? undefined : readAddress(set.CIB_TCP_LISTEN, "CIB_TCP_LISTEN"),
     tls: set.CIB_TLS_CERT && set.CIB_TLS_KEY ? { cert: set.CIB_TLS_CERT, key: set.CIB_TLS_KEY } : undefined,
     plain: set.CIB_PLAIN,
     hosts: (set.CIB_HOSTS ?? "").split(/[\s,]+/).filter((name) => name !== ""),
@@ -213,10 +217,10 @@ function readToken(
 }
 
 /** `host:port`, `[v6]:port` or `:port`. */
-function readAddress(value: string): { host: string; port: number } {
+function readAddress(value: string, name = "CIB_LISTEN"): { host: string; port: number } {
   const match = /^(?:\[([0-9a-fA-F:.]+)\]|([^:]*)):(\d{1,5})$/.exec(value);
   const port = Number(match?.[3]);
-  if (match === null || port > 65_535) throw new ConfigError(`CIB_LISTEN: expected host:port, got "${value}"`);
+  if (match === null || port > 65_535) throw new ConfigError(`${name}: expected host:port, got "${value}"`);
   return { host: match[1] ?? (match[2] || "0.0.0.0"), port };
 }
 

@@ -9,12 +9,15 @@ import { findConversation, listConversations } from "./agent/conversations.ts";
 import { createEngine } from "./agent/engine.ts";
 import { Login } from "./agent/login.ts";
 import { sweep } from "./agent/process-tree.ts";
+import { DeviceKeys } from "./auth/device-keys.ts";
 import { Gate } from "./auth/gate.ts";
+import { Links } from "./auth/links.ts";
 import { LoginToken } from "./auth/login-token.ts";
 import { Tokens } from "./auth/tokens.ts";
 import { Vault } from "./auth/vault.ts";
 import type { Config } from "./config.ts";
 import { BoxControl } from "./control/box.ts";
+import { nodeProvider } from "./crypto/aead-node.ts";
 import { CibError } from "./errors.ts";
 import { FileError, makeFolder, privateFolder, writeRename } from "./files.ts";
 import { HookBook, IMAGE_HOOKS } from "./hooks/book.ts";
@@ -25,6 +28,7 @@ import type { Meta } from "./session/meta.ts";
 import { Sessions } from "./session/sessions.ts";
 import { Webhooks } from "./session/webhooks.ts";
 import { createHttp } from "./transport/http/http.ts";
+import { createTcp } from "./transport/tcp/server.ts";
 
 /** What a test or the demo may put in another's place. */
 export interface Deps {
@@ -39,6 +43,8 @@ export interface Daemon {
   /** Base URL of the HTTP listener, "http://127.0.0.1:8080". */
   readonly url: string;
   readonly port: number;
+  /** Port of the raw TCP links; undefined where they are off. */
+  readonly tcpPort: number | undefined;
   readonly control: BoxControl;
   readonly isolation: "uid" | "none";
   /** Stops every session gracefully, tells every client, closes the logs clean. */
@@ -81,6 +87,14 @@ async function compose(
   const vaults = [config.token, ...(config.previousToken ? [config.previousToken] : [])].map(
     (token) => new Vault(token, Buffer.from(salt, "hex")),
   );
+  const deviceKeys = new DeviceKeys({
+    file: join(config.data, "devices.json"),
+    vault: vaults[0] as Vault,
+    previous: vaults[1],
+    provider: nodeProvider,
+    now,
+  });
+  deviceKeys.keepOnly((token) => tokens.has(token));
   const engine = undo.use(
     deps.engine ??
       (await createEngine({ command: config.claude, box: id, now, fault: (thrown) => fault("agent", thrown) })),
@@ -151,9 +165,12 @@ async function compose(
     ...(deps.engine === undefined && { loggedIn: () => login.loggedIn() }),
   });
   undo.defer(() => sessions.close());
+  const gate = new Gate({ masterToken: config.token, tokens, plain: config.plain, now });
   const control = new BoxControl({
-    gate: new Gate({ masterToken: config.token, tokens, plain: config.plain, now }),
+    gate,
     tokens,
+    deviceKeys,
+    links: new Links({ keys: deviceKeys, gate, provider: nodeProvider, random: randomBytes }),
     sessions,
     ledger,
     now,
@@ -164,7 +181,13 @@ async function compose(
     health: {
       version: VERSION,
       uptimeS: () => Math.floor((now() - started) / 1000),
-      details: () => ({ isolation, encryption: config.tls ? "tls" : "none", sessions: sessions.all().length }),
+      details: () => ({
+        isolation,
+        encryption: config.tls ? "tls" : "none",
+        sessions: sessions.all().length,
+        ...(tcp && { tcp_links: tcp.counts }),
+        ...(deviceKeys.locked > 0 && { locked_device_keys: deviceKeys.locked }),
+      }),
     },
   });
   const stopping = new AbortController();
@@ -176,6 +199,7 @@ async function compose(
     onFault: fault,
   });
   undo.use(http);
+  const tcp = config.tcpListen && undo.use(createTcp({ listen: config.tcpListen, now, onFault: fault }));
   // First the clients are told, then the sessions end: what they still say is in the log for the next time.
   undo.defer(() => stopping.abort("stopping"));
   const stubborn = await sweep(id, config.sessionUser);
@@ -183,12 +207,14 @@ async function compose(
     fault("sweep", new Error(`processes of an earlier daemon do not end: ${stubborn.join(", ")}`));
   await sessions.recover();
   await http.start(control, stopping.signal);
+  await tcp?.start(control, stopping.signal);
   const host = config.listen.host.includes(":")
     ? `[${config.listen.host}]`
     : config.listen.host.replace("0.0.0.0", "127.0.0.1");
   return {
     url: `${config.tls ? "https" : "http"}://${host}:${http.port}`,
     port: http.port,
+    tcpPort: tcp?.port,
     control,
     isolation,
     stop: () => undo.run(),

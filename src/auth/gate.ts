@@ -79,23 +79,16 @@ export class Gate {
       );
     }
     if (bearer === undefined) throw new CibError("unauthorized", "no token; send Authorization: Bearer <token>");
-    const found = timingSafeEqual(digest(bearer), this.#master) ? this.#masterPrincipal : this.#device(bearer);
+    const found = timingSafeEqual(digest(bearer), this.#master)
+      ? this.#masterPrincipal
+      : principalOf(this.#options.tokens.find(bearer));
     if (found !== undefined) return found;
     throw this.#failed(address);
   }
 
-  #device(bearer: string): Principal | undefined {
-    const found = this.#options.tokens.find(bearer);
-    if (found === undefined) return undefined;
-    const { record, ended } = found;
-    return {
-      name: record.id,
-      label: record.label,
-      scopes: new Set(record.scopes as Scope[]),
-      ended,
-      ...(record.sessions && { sessions: new Set(record.sessions as SessionId[]) }),
-      ...(record.expires_at !== undefined && { expiresAt: record.expires_at }),
-    };
+  /** Who a token belongs to, for one who has proved to hold its device key. Undefined when it is revoked or expired. */
+  holder(token: string): Principal | undefined {
+    return principalOf(this.#options.tokens.holder(token));
   }
 
   #failed(address: string): CibError {
@@ -132,6 +125,19 @@ export function authorise(who: Principal, scopes: readonly Scope[], session: Ses
 /** Whether a principal may know of this session at all. */
 export function reaches(who: Principal, session: SessionId): boolean {
   return who.sessions === undefined || who.sessions.has(session);
+}
+
+function principalOf(found: ReturnType<Tokens["find"]>): Principal | undefined {
+  if (found === undefined) return undefined;
+  const { record, ended } = found;
+  return {
+    name: record.id,
+    label: record.label,
+    scopes: new Set(record.scopes as Scope[]),
+    ended,
+    ...(record.sessions && { sessions: new Set(record.sessions as SessionId[]) }),
+    ...(record.expires_at !== undefined && { expiresAt: record.expires_at }),
+  };
 }
 
 function plainAllowed(plain: GateOptions["plain"], address: string): boolean {

@@ -53,6 +53,13 @@ export class Tokens implements Disposable {
     // A dummy keeps the time alike whether the id exists or not.
     const known = Buffer.from(live?.record.hash ?? "00".repeat(32), "hex");
     if (!timingSafeEqual(hash, known) || live === undefined) return undefined;
+    return this.holder(id);
+  }
+
+  /** The token of this id, for one who has proved to hold its device key; undefined when revoked or expired. */
+  holder(id: string): { record: TokenRecord; ended: AbortSignal } | undefined {
+    const live = this.#live.get(id);
+    if (live === undefined) return undefined;
     if ((live.record.expires_at ?? Number.POSITIVE_INFINITY) <= this.#now()) {
       this.#expire();
       return undefined;

@@ -1,5 +1,8 @@
 /** The box's control: authorises, deduplicates, acts, acknowledges. Every transport calls this and nothing behind it. */
+
+import type { DeviceKeys } from "../auth/device-keys.ts";
 import { authorise, type Gate, reaches } from "../auth/gate.ts";
+import type { LinkPeer, Links, LinkWish } from "../auth/links.ts";
 import type { Tokens } from "../auth/tokens.ts";
 import { deadline } from "../deadline.ts";
 import { CibError } from "../errors.ts";
@@ -29,6 +32,8 @@ const NEEDS_YOU = { waiting_for_input: 0, working: 1, idle: 2, stopped: 3 } as c
 export interface BoxOptions extends CreationOptions {
   readonly gate: Gate;
   readonly tokens: Tokens;
+  readonly deviceKeys: DeviceKeys;
+  readonly links: Links;
   readonly ledger: Ledger;
   readonly health: HealthFacts;
   readonly conversations: Conversations;
@@ -48,12 +53,16 @@ export class BoxControl implements Control {
   constructor(options: BoxOptions) {
     this.#o = options;
     this.#once = new Once(options.ledger);
-    this.#desk = new TokenDesk(options.tokens, this.#once, options.now);
+    this.#desk = new TokenDesk(options.tokens, options.deviceKeys, this.#once, options.now);
     this.#creation = new CreationDesk(options, this.#once);
   }
 
   enter(credential: Credential): Principal {
     return this.#o.gate.enter(credential);
+  }
+
+  link(wish: LinkWish): LinkPeer {
+    return this.#o.links.greet(wish);
   }
 
   health(who: Principal | undefined): Body {

@@ -160,6 +160,9 @@ export const COMMANDS = {
       scopes: v.pipe(v.array(v.picklist(SCOPES)), v.minLength(1, "empty")),
       ttl_s: v.optional(v.pipe(whole, v.minValue(1))),
       sessions: v.optional(v.pipe(v.array(session), v.minLength(1, "empty"), v.maxLength(64))),
+      /** Also a key for links without TLS; with x25519 it is refused where they do not offer it. */
+      device: v.optional(v.boolean()),
+      x25519: v.optional(v.boolean()),
     },
     once: true,
   },

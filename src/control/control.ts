@@ -1,6 +1,7 @@
 /** Control as the transports see it: the one way in. */
 
 import type { Credential, Principal } from "../auth/gate.ts";
+import type { LinkPeer, LinkWish } from "../auth/links.ts";
 import type { SessionId } from "../frame/frame.ts";
 import type { Sink } from "../frame/sink.ts";
 import type { Attach, Command } from "./commands.ts";
@@ -33,6 +34,8 @@ export interface Reply {
 export interface Control {
   /** Who holds this credential. Throws `unauthorized`, `slow_down`, `plain_refused`. */
   enter(credential: Credential): Principal;
+  /** A link to shake hands with: whoever holds a device key comes in by it. The keys stay inside. */
+  link(wish: LinkWish): LinkPeer;
   /** Runs one command: `raw` is checked here, against schema, scope, session and id. Throws CibError. */
   run(who: Principal, raw: Command | Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Reply>;
   /** Follows a session. The verdict is returned before the first frame is written: frames come in a later turn of the loop. */
@@ -41,4 +44,4 @@ export interface Control {
   health(who: Principal | undefined): Readonly<Record<string, unknown>>;
 }
 
-export type { Credential, Principal };
+export type { Credential, LinkPeer, LinkWish, Principal };

@@ -1,4 +1,5 @@
 /** Token desk: device tokens made, shown and revoked by those who may. */
+import type { DeviceKeys } from "../auth/device-keys.ts";
 import { authorise, reaches } from "../auth/gate.ts";
 import { type TokenRecord, Tokens } from "../auth/tokens.ts";
 import { CibError } from "../errors.ts";
@@ -10,11 +11,13 @@ type Create = Extract<Command, { cmd: "tokens.create" }>;
 
 export class TokenDesk {
   readonly #tokens: Tokens;
+  readonly #keys: DeviceKeys;
   readonly #once: Once;
   readonly #now: () => number;
 
-  constructor(tokens: Tokens, once: Once, now: () => number) {
+  constructor(tokens: Tokens, keys: DeviceKeys, once: Once, now: () => number) {
     this.#tokens = tokens;
+    this.#keys = keys;
     this.#once = once;
     this.#now = now;
   }
@@ -35,7 +38,9 @@ export class TokenDesk {
     const sessions = command.sessions ?? (who.sessions && [...who.sessions]);
     const wish = command.ttl_s === undefined ? undefined : now() + command.ttl_s * 1000;
     const expires = Math.min(wish ?? Number.POSITIVE_INFINITY, who.expiresAt ?? Number.POSITIVE_INFINITY);
+    if (command.x25519 && !command.device) throw new CibError("bad_request", "x25519: goes with device");
     let token: string | undefined;
+    let key: { readonly id: string; readonly secret: string } | undefined;
     const { reply, duplicate } = await this.#once.run(who.name, command.id, digestOf(command), {
       reserve: () => ({ id: Tokens.newId() }),
       act: async (reserved) => {
@@ -50,18 +55,31 @@ export class TokenDesk {
             ...(who.name !== "master" && { parent: who.name }),
             ...(Number.isFinite(expires) && { expires_at: expires }),
           }).token;
+          if (command.device) key = this.#keyFor(id, command.x25519 ?? false);
         }
         return { id, label: command.label };
       },
     });
-    return { status: 201, body: { ...reply, ...(token !== undefined && { token }), ...(duplicate && { duplicate }) } };
+    const shownOnce = { ...(token !== undefined && { token }), ...(key && { key }) };
+    return { status: 201, body: { ...reply, ...shownOnce, ...(duplicate && { duplicate }) } };
   }
 
   revoke(who: Principal, id: string): Reply {
     const token = this.#tokens.list().find((each) => each.id === id);
     if (token === undefined || !this.#mayManage(who, token)) throw new CibError("not_found", `no token ${id}`);
     this.#tokens.revoke(id);
+    this.#keys.keepOnly((each) => this.#tokens.has(each));
     return { body: { id, revoked: true } };
+  }
+
+  /** A token that was promised a key and could not get one is none. */
+  #keyFor(id: string, requireX25519: boolean): { readonly id: string; readonly secret: string } {
+    try {
+      return this.#keys.create(id, requireX25519);
+    } catch (failure) {
+      this.#tokens.revoke(id);
+      throw failure;
+    }
   }
 
   /** The master sees every token; a device token itself and what was minted with it, however far down. */

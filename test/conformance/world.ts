@@ -15,6 +15,8 @@ export const MASTER = "conformance-master-token-of-32-characters";
 export interface World extends AsyncDisposable {
   /** "http://127.0.0.1:<port>", the same after a restart. */
   readonly url: string;
+  /** Port of the raw TCP links: another one after a restart. */
+  readonly tcpPort: number;
   readonly master: string;
   /** Every prompt that reached Claude in this session. */
   prompts(session: SessionId): readonly string[];
@@ -64,6 +66,10 @@ class DaemonWorld implements World {
     return `http://127.0.0.1:${this.#port}`;
   }
 
+  get tcpPort(): number {
+    return this.#daemon?.tcpPort ?? 0;
+  }
+
   prompts(session: SessionId): readonly string[] {
     return this.#engine.prompts.get(session) ?? [];
   }
@@ -80,6 +86,7 @@ class DaemonWorld implements World {
     const config = readConfig({
       CIB_AUTH_TOKEN: MASTER,
       CIB_LISTEN: `127.0.0.1:${this.#port}`,
+      CIB_TCP_LISTEN: "127.0.0.1:0",
       CIB_DATA: join(this.#folder, "data"),
       CIB_WORKSPACE: join(this.#folder, "workspace"),
       CIB_HOME: join(this.#folder, "home"),

@@ -1,10 +1,15 @@
 /** A world for control tests: the real control with its gate and tokens over the world of the session tests. */
+import { randomBytes } from "node:crypto";
 import { join } from "node:path";
+import { DeviceKeys } from "../../src/auth/device-keys.ts";
 import { Gate, type Principal } from "../../src/auth/gate.ts";
+import { Links } from "../../src/auth/links.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
 import { Tokens } from "../../src/auth/tokens.ts";
+import { Vault } from "../../src/auth/vault.ts";
 import { BoxControl } from "../../src/control/box.ts";
 import type { HookRules, LoginPort, LoginState } from "../../src/control/ports.ts";
+import { nodeProvider } from "../../src/crypto/aead-node.ts";
 import { CibError } from "../../src/errors.ts";
 import type { SessionId } from "../../src/frame/frame.ts";
 import { World, type WorldWish } from "../session/world.ts";
@@ -88,9 +93,14 @@ export class ControlWorld implements AsyncDisposable {
     const { inner } = this;
     const now = () => inner.now;
     const tokens = new Tokens(join(inner.data, "tokens.json"), now);
+    const gate = new Gate({ masterToken: MASTER, tokens, plain: "loopback", now });
+    const vault = new Vault(MASTER, Buffer.alloc(16));
+    const deviceKeys = new DeviceKeys({ file: join(inner.data, "devices.json"), vault, provider: nodeProvider, now });
     const control = new BoxControl({
-      gate: new Gate({ masterToken: MASTER, tokens, plain: "loopback", now }),
+      gate,
       tokens,
+      deviceKeys,
+      links: new Links({ keys: deviceKeys, gate, provider: nodeProvider, random: randomBytes }),
       sessions: inner.sessions,
       ledger: inner.ledger,
       now,

@@ -4,15 +4,8 @@ import type uWS from "uWebSockets.js";
 import { STATUS_CODES } from "node:http";
 import { addon } from "../../addon.ts";
 import { CibError } from "../../errors.ts";
-import {
-  addressText,
-  type Request,
-  type Socket,
-  type SocketEvents,
-  type Stream,
-  type StreamEvents,
-  type Upgrade,
-} from "./peer.ts";
+import type { Socket, SocketEvents } from "../socket.ts";
+import { addressText, type Request, type Stream, type StreamEvents, type Upgrade } from "./peer.ts";
 
 /** Longest request body, and WebSocket message, for the same commands travel there: 256 KiB of text, each byte at most `\u00XX` (6), and 64 KiB for the rest: 1.6 MiB. */
 export const MAX_BODY_BYTES = 256 * 1024 * 6 + 64 * 1024;

@@ -1,4 +1,5 @@
 /** Peer: what the listener hands out, requests, streams and sockets, without a word of the library behind it. */
+import type { Socket, SocketEvents } from "../socket.ts";
 
 /** One request, copied: uWebSockets.js frees its own when the handler returns. */
 export interface Request {
@@ -23,24 +24,6 @@ export interface Stream {
 }
 
 export interface StreamEvents {
-  drained(): void;
-  closed(): void;
-}
-
-/** One WebSocket. Every method is safe after the end. */
-export interface Socket {
-  /** False when it was not taken: the socket is gone or over its limit. */
-  send(message: Buffer | string, binary: boolean): boolean;
-  /** Bytes that wait for the peer to read. */
-  buffered(): number;
-  /** Packs the sends of `body` into one system call. */
-  cork(body: () => void): void;
-  end(code: number, reason: string): void;
-}
-
-export interface SocketEvents {
-  /** The bytes are the handler's to keep. */
-  message(bytes: Buffer, binary: boolean): void;
   drained(): void;
   closed(): void;
 }

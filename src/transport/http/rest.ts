@@ -3,11 +3,12 @@
 import { COMMANDS } from "../../control/commands.ts";
 import type { Control, Principal, Reply } from "../../control/control.ts";
 import { asCibError, CibError } from "../../errors.ts";
+import { type Format, unpack } from "../values.ts";
 import type { Door } from "./door.ts";
 import { type Exchange, MAX_BODY_BYTES } from "./listener.ts";
 import { type Match, match, readQuery } from "./routes.ts";
 import type { Events } from "./sse.ts";
-import { answer, answerText, type Format, refuse, unpack, wantedFormat } from "./wire.ts";
+import { answer, answerText, refuse, wantedFormat } from "./wire.ts";
 
 export interface RestOptions {
   readonly control: Control;

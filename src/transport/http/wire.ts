@@ -1,12 +1,8 @@
-/** Wire: values in and out of HTTP and WebSocket, as JSON or CBOR, and the headers around them. */
-import { CibError, errorBody } from "../../errors.ts";
-import { decodeValue, Encoded, encodeValue } from "../../frame/codec.ts";
+/** Wire: answers of HTTP, as JSON or CBOR, and the headers around them. */
+import { type CibError, errorBody } from "../../errors.ts";
+import { type Format, pack } from "../values.ts";
 import type { Exchange } from "./listener.ts";
 import { MethodNotAllowed } from "./routes.ts";
-
-export type Format = "json" | "cbor";
-
-const UTF8 = new TextDecoder("utf-8", { fatal: true });
 
 /** On every response: nothing here is a page, a script, or for a cache. */
 const HEADERS = {
@@ -23,34 +19,6 @@ const RETRY_AFTER_S = 1;
 /** What the client wants to read. */
 export function wantedFormat(exchange: Exchange): Format {
   return (exchange.request.headers.get("accept") ?? "").includes("application/cbor") ? "cbor" : "json";
-}
-
-/** The bytes of a value; frames inside it as their flat objects. */
-export function pack(value: unknown, format: Format): Buffer {
-  if (format === "json") return Buffer.from(JSON.stringify(value, (_, item: unknown) => plain(item)));
-  return encodeValue(flat(value));
-}
-
-/** One JSON text or CBOR item. Throws `bad_request` saying where; `what` names the place. */
-export function unpack(bytes: Buffer, format: Format, what: string): unknown {
-  if (format === "cbor") {
-    try {
-      return decodeValue(bytes);
-    } catch (cause) {
-      throw new CibError("bad_request", `${what}: ${(cause as Error).message}`, { cause });
-    }
-  }
-  let text: string;
-  try {
-    text = UTF8.decode(bytes);
-  } catch (cause) {
-    throw new CibError("bad_request", `${what}: not UTF-8`, { cause });
-  }
-  try {
-    return JSON.parse(text);
-  } catch (cause) {
-    throw new CibError("bad_request", `${what}: not JSON: ${(cause as Error).message}`, { cause });
-  }
 }
 
 /** Answers with a value. */
@@ -80,16 +48,3 @@ export function head(type: string): Record<string, string> {
 }
 
 const TYPE = { json: "application/json", cbor: "application/cbor" } as const;
-
-function plain(item: unknown): unknown {
-  if (item instanceof Encoded) return item.frame();
-  return item instanceof Uint8Array ? Buffer.from(item).toString("base64") : item;
-}
-
-/** The same for CBOR, where bytes stay bytes; only lists of frames hold frames. */
-function flat(value: unknown): unknown {
-  if (value instanceof Encoded) return value.frame();
-  if (Array.isArray(value)) return value.map(flat);
-  if (typeof value !== "object" || value === null || ArrayBuffer.isView(value)) return value;
-  return Object.fromEntries(Object.entries(value).map(([name, item]) => [name, flat(item)]));
-}

@@ -3,12 +3,14 @@
 import { parseAttach } from "../../control/commands.ts";
 import type { Control } from "../../control/control.ts";
 import { asCibError, CibError } from "../../errors.ts";
-import { Connection, checkSize } from "./connection.ts";
+import { Connection } from "../connection.ts";
+import { checkSize } from "../feed.ts";
+import type { Format } from "../values.ts";
 import { type Door, protocolsOf } from "./door.ts";
 import type { Exchange } from "./listener.ts";
 import type { Upgrade } from "./peer.ts";
 import { ROUTES, readQuery } from "./routes.ts";
-import { type Format, refuse } from "./wire.ts";
+import { refuse } from "./wire.ts";
 
 const PROTOCOLS: ReadonlyMap<string, Format> = new Map([
   ["cib.v1.cbor", "cbor"],

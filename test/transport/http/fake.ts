@@ -49,6 +49,10 @@ export class FakeControl implements Control {
     return holder;
   }
 
+  link: Control["link"] = () => {
+    throw new Error("no links here");
+  };
+
   enter(credential: Credential): Principal {
     this.credentials.push(credential);
     const holder = this.principals.get(credential.bearer ?? "");

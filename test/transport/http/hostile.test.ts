@@ -4,7 +4,7 @@ import { randomBytes } from "node:crypto";
 import { describe, test } from "node:test";
 import { NodeSocket } from "../../../src/client/node-socket.ts";
 import { encodeValue } from "../../../src/frame/codec.ts";
-import { HIGH_WATER_BYTES } from "../../../src/transport/http/connection.ts";
+import { HIGH_WATER_BYTES } from "../../../src/transport/feed.ts";
 import { MAX_HEADER_BYTES } from "../../../src/transport/http/door.ts";
 import { BODY_DEADLINE_MS, MAX_BODY_BYTES } from "../../../src/transport/http/listener.ts";
 import { call, Raw } from "./call.ts";

@@ -8,12 +8,8 @@ import { decode as cborgDecode } from "cborg";
 import { NodeSocket, type NodeSocketOptions } from "../../../src/client/node-socket.ts";
 import { CibError } from "../../../src/errors.ts";
 import { decodeValue, encodeValue, frameOf } from "../../../src/frame/codec.ts";
-import {
-  HIGH_WATER_BYTES,
-  MAX_ATTACHMENTS,
-  MAX_COMMANDS,
-  MAX_MALFORMED,
-} from "../../../src/transport/http/connection.ts";
+import { MAX_ATTACHMENTS, MAX_COMMANDS, MAX_MALFORMED } from "../../../src/transport/connection.ts";
+import { HIGH_WATER_BYTES } from "../../../src/transport/feed.ts";
 import { type Box, EPOCH, OTHER, openBox, READER, SESSION, TOKEN } from "./fake.ts";
 
 type Message = Record<string, unknown>;

@@ -1,16 +1,13 @@
-/** Connection: one WebSocket: its commands and replies, and the sessions that it follows. */
-import { COMMANDS, parseAttach } from "../../control/commands.ts";
-import type { Attachment, Control, Principal, Verdict } from "../../control/control.ts";
-import { asCibError, CibError, ERRORS, errorBody } from "../../errors.ts";
-import type { Encoded } from "../../frame/codec.ts";
-import { fit, MIN_CBOR_BYTES, MIN_JSON_BYTES } from "../../frame/fit.ts";
-import type { SessionId } from "../../frame/frame.ts";
-import type { CloseReason, Sink } from "../../frame/sink.ts";
-import type { Socket, SocketEvents } from "./peer.ts";
-import { type Format, pack, unpack } from "./wire.ts";
+/** Connection: one WebSocket or sealed link: its commands and replies, and the sessions that it follows. */
+import { COMMANDS, parseAttach } from "../control/commands.ts";
+import type { Control, Principal, Verdict } from "../control/control.ts";
+import { asCibError, CibError, ERRORS, errorBody } from "../errors.ts";
+import type { SessionId } from "../frame/frame.ts";
+import type { CloseReason } from "../frame/sink.ts";
+import { checkSize, Feed, type FeedHost } from "./feed.ts";
+import type { Socket, SocketEvents } from "./socket.ts";
+import { type Format, pack, unpack } from "./values.ts";
 
-/** Bytes that may wait for a reader before its cursors stop: two full TCP windows of a small board. */
-export const HIGH_WATER_BYTES = 64 * 1024;
 /** Where the cursors go on. */
 const LOW_WATER_BYTES = 16 * 1024;
 /** Replies that nobody reads: beyond this the socket is closed as too far behind. */
@@ -24,7 +21,7 @@ export const MAX_ATTACHMENTS = 64;
 /** Messages that are no command at all, until the socket is closed. */
 export const MAX_MALFORMED = 8;
 
-export class Connection implements SocketEvents {
+export class Connection implements SocketEvents, FeedHost {
   readonly #socket: Socket;
   readonly #format: Format;
   readonly #who: Principal;
@@ -99,6 +96,7 @@ export class Connection implements SocketEvents {
     this.#run(message)
       .then((body) => {
         const reply = pack({ ...body, re, ok: true }, this.#format);
+        this.#checkRoom(reply);
         if (keystroke) this.#pushSoon(reply);
         else this.push(reply);
       })
@@ -230,7 +228,11 @@ export class Connection implements SocketEvents {
       throw new CibError("conflict", "session: this socket follows it already; detach first");
     if (this.#feeds.size >= MAX_ATTACHMENTS)
       throw new CibError("overloaded", `session: one socket follows at most ${MAX_ATTACHMENTS}`);
-    const feed = new Feed(this, want.session, this.#format, want.max_bytes);
+    const maxBytes = Math.min(
+      want.max_bytes ?? Number.POSITIVE_INFINITY,
+      this.#socket.room ?? Number.POSITIVE_INFINITY,
+    );
+    const feed = new Feed(this, want.session, this.#format, Number.isFinite(maxBytes) ? maxBytes : undefined);
     feed.attachment = this.#control.attach(this.#who, want, feed);
     this.#feeds.set(want.session, feed);
     return feed.attachment.verdict;
@@ -252,7 +254,23 @@ export class Connection implements SocketEvents {
   #refuse(re: string | number | null, thrown: unknown): void {
     if (!this.open) return;
     const error = this.#told(thrown);
-    this.#tell({ re, ok: false, error: errorBody(error), ...error.partial });
+    const refusal = { re, ok: false, error: errorBody(error) };
+    const over =
+      pack({ ...refusal, ...error.partial }, this.#format).length - (this.#socket.room ?? Number.POSITIVE_INFINITY);
+    if (over <= 0) {
+      this.#tell({ ...refusal, ...error.partial });
+      return;
+    }
+    // The code is what a small client acts on; the sentence is for people, and is cut first.
+    const message = error.message.slice(0, Math.max(0, error.message.length - over));
+    this.#tell({ re, ok: false, error: { ...refusal.error, message } });
+  }
+
+  /** What the peer cannot take whole is no reply: it is told so, and may ask for less. */
+  #checkRoom(reply: Buffer): void {
+    const { room } = this.#socket;
+    if (room !== undefined && reply.length > room)
+      throw new CibError("too_large", `reply: ${reply.length} bytes, this link takes ${room}; ask for less at once`);
   }
 
   #told(thrown: unknown): CibError {
@@ -264,50 +282,6 @@ export class Connection implements SocketEvents {
   #close(code: number, reason: string): void {
     this.#flush();
     this.#socket.end(code, reason);
-  }
-}
-
-/** One session on a socket: a sink. */
-class Feed implements Sink {
-  readonly #connection: Connection;
-  readonly #session: SessionId;
-  readonly #format: Format;
-  readonly #maxBytes: number | undefined;
-  attachment: Attachment | undefined;
-  full = false;
-
-  constructor(connection: Connection, session: SessionId, format: Format, maxBytes: number | undefined) {
-    this.#connection = connection;
-    this.#session = session;
-    this.#format = format;
-    this.#maxBytes = maxBytes;
-  }
-
-  write(frame: Encoded): "ok" | "full" | "gone" {
-    if (!this.#connection.open) return "gone";
-    if (this.#maxBytes === undefined) this.#connection.push(this.#format === "cbor" ? frame.cbor() : frame.json());
-    else for (const piece of fit(frame, this.#maxBytes, this.#format)) this.#connection.push(piece);
-    this.full = this.#connection.buffered() > HIGH_WATER_BYTES;
-    return this.full ? "full" : "ok";
-  }
-
-  gap(from: number, to: number): void {
-    this.#connection.gap(this.#session, from, to);
-  }
-
-  close(reason: CloseReason): void {
-    this.#connection.ended(this, this.#session, reason);
-  }
-
-  drained(): void {
-    if (!this.full) return;
-    this.full = false;
-    this.attachment?.drained();
-  }
-
-  dispose(): void {
-    this.attachment?.[Symbol.dispose]();
-    this.attachment = undefined;
   }
 }
 
@@ -329,12 +303,4 @@ function closeCode(reason: CloseReason): number {
   if (reason === "revoked" || reason === "expired") return ERRORS.unauthorized.close;
   if (reason === "stopping" || reason === "too_far_behind") return ERRORS[reason].close;
   return 1000;
-}
-
-/** Refuses a max_bytes that not every frame can fit. */
-export function checkSize(maxBytes: number | undefined, format: Format): void {
-  const least = format === "json" ? MIN_JSON_BYTES : MIN_CBOR_BYTES;
-  if (maxBytes !== undefined && maxBytes < least) {
-    throw new CibError("bad_request", `max_bytes: expected at least ${least} for ${format}, got ${maxBytes}`);
-  }
 }

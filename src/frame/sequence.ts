@@ -1,0 +1,47 @@
+/** Sequence: CBOR items one behind the other (RFC 8742), found by their heads alone, before anything is decoded. */
+
+/** Deepest nesting that is followed: what the decoder allows, and the items around it. */
+const MAX_DEPTH = 33;
+
+/** The items as views, in order. Throws SyntaxError when one is malformed, cut short or nested too deeply. */
+export function* itemsOf(bytes: Buffer): Generator<Buffer, void> {
+  for (let at = 0; at < bytes.length; ) {
+    const end = endOf(bytes, at);
+    yield bytes.subarray(at, end);
+    at = end;
+  }
+}
+
+/** RFC 8949 §3: where the item ends that begins at `at`. No recursion: the input says how deep it is. */
+function endOf(bytes: Buffer, at: number): number {
+  /** Items still to come at each level. */
+  const left = [1];
+  for (;;) {
+    while (left.at(-1) === 0) left.pop();
+    const level = left.length - 1;
+    if (level < 0) return at;
+    left[level] = (left[level] as number) - 1;
+    const head = bytes[at];
+    if (head === undefined) throw new SyntaxError("cbor: cut short");
+    const [major, info] = [head >> 5, head & 31];
+    // 28 to 30 are not assigned; 31 is an item without a length, which this protocol does not use.
+    if (info > 27) throw new SyntaxError("cbor: malformed, or of indefinite length");
+    const width = info < 24 ? 0 : 1 << (info - 24);
+    if (at + 1 + width > bytes.length) throw new SyntaxError("cbor: cut short");
+    const count = width === 0 ? info : numberAt(bytes, at + 1, width);
+    at += 1 + width;
+    if (major === 2 || major === 3) at += count;
+    else if (major >= 4 && major <= 6) {
+      const items = major === 5 ? 2 * count : major === 6 ? 1 : count;
+      // Each item takes a byte at least: a count that cannot be true is no reason to count.
+      if (items > bytes.length - at) throw new SyntaxError("cbor: cut short");
+      if (left.length > MAX_DEPTH) throw new SyntaxError(`cbor: nested deeper than ${MAX_DEPTH - 1}`);
+      left.push(items);
+    }
+    if (at > bytes.length) throw new SyntaxError("cbor: cut short");
+  }
+}
+
+function numberAt(bytes: Buffer, at: number, width: number): number {
+  return width === 8 ? Number(bytes.readBigUInt64BE(at)) : bytes.readUIntBE(at, width);
+}

@@ -1,0 +1,4 @@
+import { conformance } from "./suite.ts";
+import { rawTcp } from "./tcp-way.ts";
+
+conformance(rawTcp);
