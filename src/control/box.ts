@@ -14,13 +14,14 @@ import type { Accepted } from "../session/queue.ts";
 import type { Session } from "../session/session.ts";
 import type { Setting } from "../session/switches.ts";
 import { COMMANDS, type Command, parseAttach, parseCommand } from "./commands.ts";
-import type { Attachment, Control, Credential, Principal, Reply, Verdict } from "./control.ts";
+import type { Attachment, Control, Credential, Principal, Reply, Verdict, Watcher } from "./control.ts";
 import { CreationDesk, type CreationOptions } from "./creation-desk.ts";
 import { KEYS } from "./fields.ts";
 import { digestOf, Once } from "./once.ts";
 import type { Conversations, HealthFacts, LoginPort } from "./ports.ts";
 import { collectTurn } from "./send.ts";
 import { TokenDesk } from "./token-desk.ts";
+import { Watches } from "./watch.ts";
 
 /** A page of `frames` when the caller names no limit. */
 const PAGE_FRAMES = 200;
@@ -49,12 +50,14 @@ export class BoxControl implements Control {
   readonly #once: Once;
   readonly #desk: TokenDesk;
   readonly #creation: CreationDesk;
+  readonly #watches: Watches;
 
   constructor(options: BoxOptions) {
     this.#o = options;
     this.#once = new Once(options.ledger);
     this.#desk = new TokenDesk(options.tokens, options.deviceKeys, this.#once, options.now);
     this.#creation = new CreationDesk(options, this.#once);
+    this.#watches = new Watches(options.sessions);
   }
 
   enter(credential: Credential): Principal {
@@ -68,6 +71,11 @@ export class BoxControl implements Control {
   health(who: Principal | undefined): Body {
     const { version, uptimeS, details } = this.#o.health;
     return { status: "ok", version, uptime_s: uptimeS(), ...(who && details()) };
+  }
+
+  watch(who: Principal, watcher: Watcher): Disposable {
+    authorise(who, ["sessions:read"], undefined);
+    return this.#watches.watch(who, watcher);
   }
 
   async run(who: Principal, raw: Command | Body, signal: AbortSignal): Promise<Reply> {

@@ -25,6 +25,17 @@ export interface Attachment extends Disposable {
   drained(): void;
 }
 
+/** What a list of sessions is made of, as `sessions.list` tells it. */
+export type SessionInfo = Readonly<Record<string, unknown>> & { readonly session: SessionId };
+
+/** Who is told of sessions. Never called before `watch` has returned. */
+export interface Watcher {
+  /** It is there, or something that `sessions.get` tells of it has changed: state, title, model, what it waits for. */
+  changed(session: SessionInfo): void;
+  /** It is gone for good. */
+  gone(session: SessionId): void;
+}
+
 /** The fields of a successful reply, beyond `re` and `ok`; `status` is the HTTP status where it is not 200. */
 export interface Reply {
   readonly status?: 201 | 202;
@@ -40,6 +51,8 @@ export interface Control {
   run(who: Principal, raw: Command | Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Reply>;
   /** Follows a session. The verdict is returned before the first frame is written: frames come in a later turn of the loop. */
   attach(who: Principal, raw: Attach | Readonly<Record<string, unknown>>, sink: Sink): Attachment;
+  /** Tells of every session that the principal may see: all of them in a later turn of the loop, then each that changes, at most once a turn. Throws `forbidden` without sessions:read. */
+  watch(who: Principal, watcher: Watcher): Disposable;
   /** Health for anyone; more with a principal. */
   health(who: Principal | undefined): Readonly<Record<string, unknown>>;
 }

@@ -2,7 +2,7 @@
 
 import type { SessionId } from "../frame/frame.ts";
 import type { Session } from "../session/session.ts";
-import type { NewSession } from "../session/sessions.ts";
+import type { NewSession, SessionObserver } from "../session/sessions.ts";
 
 export interface SessionStore {
   /** Throws `not_found`. */
@@ -11,6 +11,8 @@ export interface SessionStore {
   all(): readonly Session[];
   /** Makes the session durable, then starts Claude. Throws `bad_request` (workdir), `conflict`, `overloaded`, `claude_failed`. */
   create(want: NewSession): Promise<Session>;
+  /** Told from now on of sessions that come, and of those that are gone for good. */
+  observe(observer: SessionObserver): Disposable;
   /** What pays when the creator does not say: the box's API key where it has one and no login token. */
   defaultAuth(): "subscription" | "api_key";
 }

@@ -36,6 +36,12 @@ export interface SessionsOptions {
   readonly gone?: (id: SessionId) => void;
 }
 
+/** Who is told of sessions as they come and go. */
+export interface SessionObserver {
+  opened(session: Session): void;
+  gone(id: SessionId): void;
+}
+
 /** What a creator asked for, checked by control. */
 export interface NewSession {
   readonly id: SessionId;
@@ -62,6 +68,7 @@ export interface NewSession {
 export class Sessions {
   readonly #o: SessionsOptions;
   readonly #byId = new Map<SessionId, Session>();
+  readonly #observers = new Set<SessionObserver>();
 
   /** Reads what the folder holds. A session that cannot be read is told to `fault` and left alone: the others go on. */
   constructor(options: SessionsOptions) {
@@ -91,6 +98,12 @@ export class Sessions {
 
   all(): Session[] {
     return [...this.#byId.values()];
+  }
+
+  /** Told from now on of sessions that come, and of those that are gone for good. */
+  observe(observer: SessionObserver): Disposable {
+    this.#observers.add(observer);
+    return { [Symbol.dispose]: () => void this.#observers.delete(observer) };
   }
 
   defaultAuth(): Meta["auth"] {
@@ -162,6 +175,7 @@ export class Sessions {
       // Also waits for meta.json: a write under way would put a file into the folder while it is removed.
       await session?.close("failed").catch(() => undefined);
       this.#o.gone?.(want.id);
+      for (const observer of [...this.#observers]) observer.gone(want.id);
       rmSync(home, { recursive: true, force: true });
       throw failure;
     }
@@ -245,6 +259,7 @@ export class Sessions {
     const fanout = new Fanout({ log, lane, fault: box.fault });
     session = new Session(box, meta, { folder: home, log, lane, fanout });
     this.#o.opened?.(session);
+    for (const observer of [...this.#observers]) observer.opened(session);
     return session;
   }
 }

@@ -72,6 +72,10 @@ export class FakeControl implements Control {
     return (await this.answers.get(command.cmd)?.(command, signal)) ?? { body: { done: command.cmd } };
   }
 
+  watch(): Disposable {
+    throw new Error("nobody watches here");
+  }
+
   attach(who: Principal, raw: Readonly<Record<string, unknown>>, sink: Sink): Attachment {
     const want = parseAttach(raw);
     if (!who.scopes.has("sessions:read")) throw new CibError("forbidden", "scope: sessions:read is missing");
