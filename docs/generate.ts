@@ -6,6 +6,7 @@ import { ERRORS } from "../src/errors.ts";
 import { openapi } from "../src/transport/http/openapi.ts";
 import { cddl } from "./cddl.ts";
 import { header } from "./header.ts";
+import { conversation, conversationX25519 } from "./link-example.ts";
 
 const ROOT = fileURLToPath(new URL("..", import.meta.url));
 
@@ -16,7 +17,24 @@ function generated(): ReadonlyMap<string, string> {
     ["mcu/include/cib_frames.h", header()],
     ["docs/ERRORS.md", errors()],
     ["docs/openapi.json", `${JSON.stringify(openapi(), undefined, 2)}\n`],
+    [
+      "docs/PROTOCOL.md",
+      filled("docs/PROTOCOL.md", { "link example": conversation, "link example, X25519": conversationX25519 }),
+    ],
   ]);
+}
+
+/** A document whose marked parts are computed: each stands between `<!-- generated: name -->` and `<!-- end -->`. */
+function filled(path: string, parts: Readonly<Record<string, () => string>>): string {
+  let text = readFileSync(join(ROOT, path), "utf8");
+  for (const [name, part] of Object.entries(parts)) {
+    const start = `<!-- generated: ${name} -->\n`;
+    const from = text.indexOf(start);
+    const to = text.indexOf("\n<!-- end -->", from);
+    if (from < 0 || to < 0) throw new Error(`${path}: no part "${name}" to fill`);
+    text = text.slice(0, from + start.length) + part() + text.slice(to);
+  }
+  return text;
 }
 
 /** The paths whose text on disk is not what the sources say. */

@@ -18,6 +18,7 @@ import { Vault } from "./auth/vault.ts";
 import type { Config } from "./config.ts";
 import { BoxControl } from "./control/box.ts";
 import { nodeProvider } from "./crypto/aead-node.ts";
+import { LINK_FAULTS } from "./crypto/fault.ts";
 import { CibError } from "./errors.ts";
 import { FileError, makeFolder, privateFolder, writeRename } from "./files.ts";
 import { HookBook, IMAGE_HOOKS } from "./hooks/book.ts";
@@ -28,6 +29,7 @@ import type { Meta } from "./session/meta.ts";
 import { Sessions } from "./session/sessions.ts";
 import { Webhooks } from "./session/webhooks.ts";
 import { createHttp } from "./transport/http/http.ts";
+import { Refusals } from "./transport/refusals.ts";
 import { createTcp } from "./transport/tcp/server.ts";
 
 /** What a test or the demo may put in another's place. */
@@ -35,6 +37,8 @@ export interface Deps {
   readonly now?: () => number;
   /** Told of our own faults; the default prints them on stderr. */
   readonly fault?: (where: string, thrown: unknown) => void;
+  /** Takes the operator's log of refusals, a line at a time; the default prints it on stderr. */
+  readonly say?: (line: string) => void;
   /** An engine other than the real Claude Code: for transport tests only. */
   readonly engine?: Box["engine"] & AsyncDisposable;
 }
@@ -54,6 +58,13 @@ export interface Daemon {
 declare const CIB_VERSION: string | undefined;
 /** Set by the bundler from package.json; "dev" when the sources run as they are. */
 export const VERSION = typeof CIB_VERSION === "string" ? CIB_VERSION : "dev";
+
+/** What the operator's log says of a refusal: the link's own faults, and ours. */
+const REFUSED: Readonly<Record<string, string>> = {
+  ...LINK_FAULTS,
+  deadline: "no proof of a key within 5 s",
+  evicted: "it made room for a newer one that had proved as little",
+};
 
 /** What the box is known by: `id` marks its processes, `salt` stands in the vault's key. */
 interface Identity {
@@ -165,6 +176,7 @@ async function compose(
     ...(deps.engine === undefined && { loggedIn: () => login.loggedIn() }),
   });
   undo.defer(() => sessions.close());
+  const refusals = undo.use(new Refusals({ say: deps.say ?? console.error, words: REFUSED }));
   const gate = new Gate({ masterToken: config.token, tokens, plain: config.plain, now });
   const control = new BoxControl({
     gate,
@@ -186,6 +198,7 @@ async function compose(
         encryption: config.tls ? "tls" : "none",
         sessions: sessions.all().length,
         ...(tcp && { tcp_links: tcp.counts }),
+        refused: refusals.counts,
         ...(deviceKeys.locked > 0 && { locked_device_keys: deviceKeys.locked }),
       }),
     },
@@ -199,7 +212,16 @@ async function compose(
     onFault: fault,
   });
   undo.use(http);
-  const tcp = config.tcpListen && undo.use(createTcp({ listen: config.tcpListen, now, onFault: fault }));
+  const tcp =
+    config.tcpListen &&
+    undo.use(
+      createTcp({
+        listen: config.tcpListen,
+        now,
+        onFault: fault,
+        onRefused: (address, why) => refusals.refused("tcp", address, why),
+      }),
+    );
   // First the clients are told, then the sessions end: what they still say is in the log for the next time.
   undo.defer(() => stopping.abort("stopping"));
   const stubborn = await sweep(id, config.sessionUser);

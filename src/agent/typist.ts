@@ -152,8 +152,11 @@ export async function typeText(desk: Desk, submission: Submission, signal: Abort
   await until(drawn, PASTE_MS, signal);
   // Enter would take the first of the names that Claude offers for it, /clear for /clea: Esc closes that list.
   if (/^\/\S+$/.test(text.trim()) && !desk.engaged) {
+    const open = desk.writes;
     desk.type(ESC);
     await pause(CLOSED_MS, undefined, { signal });
+    // A Claude that lags would read Esc and Enter as one key, a new line: it has drawn that the list is gone first.
+    await until(() => desk.writes > open, CLOSED_LATE_MS, signal);
   }
   let wait = enterWait(submission);
   for (;;) {
@@ -201,6 +204,8 @@ function pasteable(text: string): string {
 const ESC = "\x1b";
 /** A lone Esc is told from the beginning of a key's sequence after 50 ms; the list is gone 30 ms later. */
 const CLOSED_MS = 150;
+/** A loaded machine takes seconds. */
+const CLOSED_LATE_MS = 2_000;
 
 /** Columns of text in the narrowest terminal worth thinking of. */
 const NARROW = 40;

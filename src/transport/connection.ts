@@ -1,10 +1,11 @@
 /** Connection: one WebSocket or sealed link: its commands and replies, and the sessions that it follows. */
-import { COMMANDS, parseAttach } from "../control/commands.ts";
+import { parseAttach } from "../control/commands.ts";
 import type { Control, Principal, Verdict } from "../control/control.ts";
 import { asCibError, CibError, ERRORS, errorBody } from "../errors.ts";
 import type { SessionId } from "../frame/frame.ts";
 import type { CloseReason } from "../frame/sink.ts";
 import { checkSize, Feed, type FeedHost } from "./feed.ts";
+import { refusal, reOf, runRequest } from "./requests.ts";
 import type { Socket, SocketEvents } from "./socket.ts";
 import { type Format, pack, unpack } from "./values.ts";
 
@@ -209,16 +210,13 @@ export class Connection implements SocketEvents, FeedHost {
   }
 
   async #run(message: Record<string, unknown>): Promise<object> {
-    const { id, ...command } = message;
-    const { cmd } = command;
+    const { cmd } = message;
     if (cmd === "attach" || cmd === "detach") {
-      const { cmd: _, ...args } = command;
+      const { id: _id, cmd: _cmd, ...args } = message;
       return cmd === "attach" ? this.#attach(args) : this.#detach(args);
     }
-    const once = id !== undefined && isOnce(command);
     this.#gone ??= new AbortController();
-    const reply = await this.#control.run(this.#who, once ? message : command, this.#gone.signal);
-    return reply.body;
+    return runRequest(this.#control, this.#who, message, this.#gone.signal);
   }
 
   #attach(args: Readonly<Record<string, unknown>>): Verdict {
@@ -253,17 +251,7 @@ export class Connection implements SocketEvents, FeedHost {
 
   #refuse(re: string | number | null, thrown: unknown): void {
     if (!this.open) return;
-    const error = this.#told(thrown);
-    const refusal = { re, ok: false, error: errorBody(error) };
-    const over =
-      pack({ ...refusal, ...error.partial }, this.#format).length - (this.#socket.room ?? Number.POSITIVE_INFINITY);
-    if (over <= 0) {
-      this.#tell({ ...refusal, ...error.partial });
-      return;
-    }
-    // The code is what a small client acts on; the sentence is for people, and is cut first.
-    const message = error.message.slice(0, Math.max(0, error.message.length - over));
-    this.#tell({ re, ok: false, error: { ...refusal.error, message } });
+    this.push(refusal(re, this.#told(thrown), this.#format, this.#socket.room));
   }
 
   /** What the peer cannot take whole is no reply: it is told so, and may ask for less. */
@@ -283,19 +271,6 @@ export class Connection implements SocketEvents, FeedHost {
     this.#flush();
     this.#socket.end(code, reason);
   }
-}
-
-/** Whether the id is control's: for every other command, bytes and keys among them, it only ties the reply to the request. */
-function isOnce(command: Readonly<Record<string, unknown>>): boolean {
-  const { cmd } = command;
-  if (typeof cmd !== "string" || !Object.hasOwn(COMMANDS, cmd)) return false;
-  if (cmd === "input" && command["text"] === undefined) return false;
-  return "id" in COMMANDS[cmd as keyof typeof COMMANDS].args;
-}
-
-/** A request's id as its reply names it. */
-function reOf(id: unknown): string | number | null {
-  return typeof id === "string" || Number.isSafeInteger(id) ? (id as string | number) : null;
 }
 
 /** Close codes are rows of the error table (4000 + status); a reason without a row ends in an orderly 1000. */

@@ -17,6 +17,7 @@ export interface Want {
   readonly epoch?: number;
   readonly types?: readonly string[];
   readonly max_bytes?: number;
+  readonly pty?: boolean;
 }
 
 /** A stream of one session. */
@@ -45,6 +46,8 @@ export interface Way {
   readonly name: string;
   /** Smallest max_bytes that it allows. */
   readonly leastBytes: number;
+  /** Whether it can carry this command, or `attach`, at all, as it stands; left out: every one. */
+  says?(command: Readonly<Record<string, unknown>>): boolean;
   connect(world: World, token: string): Promise<Caller>;
 }
 

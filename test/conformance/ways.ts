@@ -103,16 +103,18 @@ function openSocket(world: World, token: string, format: "json" | "cbor"): Promi
   });
 }
 
-/** Which route a command travels by: method, path, and the fields that go into the query. */
-const ROUTES: Readonly<Record<string, readonly [string, string, boolean?]>> = {
+/** Which route a command travels by: method and path. What the path does not hold goes into the body, or into the query where there is none. */
+const ROUTES: Readonly<Record<string, readonly [string, string]>> = {
   health: ["GET", "/api/health"],
-  "sessions.list": ["GET", "/api/sessions", true],
+  "sessions.list": ["GET", "/api/sessions"],
   "sessions.get": ["GET", "/api/sessions/:session"],
   "sessions.create": ["POST", "/api/sessions"],
-  "sessions.stop": ["DELETE", "/api/sessions/:session", true],
+  "sessions.stop": ["DELETE", "/api/sessions/:session"],
   "sessions.resume": ["POST", "/api/sessions/:session/resume"],
   input: ["POST", "/api/sessions/:session/input"],
   send: ["POST", "/api/sessions/:session/send"],
+  "queue.list": ["GET", "/api/sessions/:session/queue"],
+  "queue.cancel": ["DELETE", "/api/sessions/:session/queue/:input"],
   "asks.list": ["GET", "/api/sessions/:session/asks"],
   answer: ["POST", "/api/sessions/:session/answer"],
   model: ["POST", "/api/sessions/:session/model"],
@@ -120,34 +122,57 @@ const ROUTES: Readonly<Record<string, readonly [string, string, boolean?]>> = {
   mode: ["POST", "/api/sessions/:session/mode"],
   interrupt: ["POST", "/api/sessions/:session/interrupt"],
   resize: ["POST", "/api/sessions/:session/resize"],
-  frames: ["GET", "/api/sessions/:session/frames", true],
+  frames: ["GET", "/api/sessions/:session/frames"],
+  "conversations.list": ["GET", "/api/conversations"],
+  "hooks.get": ["GET", "/api/hooks"],
+  "hooks.put": ["PUT", "/api/hooks"],
+  "login.start": ["POST", "/api/login"],
+  "login.status": ["GET", "/api/login"],
+  "login.code": ["POST", "/api/login/code"],
+  "tokens.list": ["GET", "/api/tokens"],
   "tokens.create": ["POST", "/api/tokens"],
   "tokens.revoke": ["DELETE", "/api/tokens/:token"],
 };
 
+/** A command that has a route, with every field of its path, and in a query nothing but what text can say. */
+function saidByRest(command: Readonly<Record<string, unknown>>): boolean {
+  const { cmd, ...fields } = command;
+  const [method, path] = ROUTES[String(cmd)] ?? (cmd === "attach" ? ["GET", "/api/sessions/:session"] : []);
+  if (path === undefined) return false;
+  return (
+    path.split("/").every((part) => !part.startsWith(":") || isText(fields[part.slice(1)])) &&
+    (method === "POST" || method === "PUT" || Object.values(fields).every((value) => saidByText(value)))
+  );
+}
+
+function isText(value: unknown): boolean {
+  return typeof value === "string" && value !== "";
+}
+
+function saidByText(value: unknown): boolean {
+  if (Array.isArray(value)) return value.length > 0 && value.every(isText);
+  return isText(value) || typeof value === "number";
+}
+
 export const restAndEvents: Way = {
   name: "REST and SSE",
   leastBytes: 512,
+  says: saidByRest,
   connect: async (world, token) => {
     const open: IncomingMessage[] = [];
     const caller: Caller = {
       run: async (command) => {
         const { cmd, ...rest } = command;
         const fields: Fields = { ...rest };
-        const [method, pattern, inQuery] = ROUTES[String(cmd)] ?? ["GET", `/api/${String(cmd)}`];
+        const [method, pattern] = ROUTES[String(cmd)] ?? ["GET", `/api/${String(cmd)}`];
         const path = pattern.replace(/:(\w+)/g, (_, name: string) => {
           const value = fields[name];
           delete fields[name];
           return encodeURIComponent(String(value));
         });
-        const query = inQuery ? `?${queryOf(fields)}` : "";
-        const response = await send(
-          world,
-          token,
-          method,
-          path + query,
-          method === "POST" ? JSON.stringify(fields) : undefined,
-        );
+        const inBody = method === "POST" || method === "PUT";
+        const query = inBody || Object.keys(fields).length === 0 ? "" : `?${queryOf(fields)}`;
+        const response = await send(world, token, method, path + query, inBody ? JSON.stringify(fields) : undefined);
         const body = JSON.parse(await textOf(response)) as Fields;
         if ((response.statusCode ?? 500) >= 400) throw new Refused(body["error"]);
         return body;

@@ -31,8 +31,9 @@ export interface World extends AsyncDisposable {
   readonly faults: readonly unknown[];
 }
 
-export async function openWorld(env: Readonly<Record<string, string>> = {}): Promise<World> {
-  const world = new DaemonWorld(env, await freePort());
+/** `now`: the box's clock, ms since 1970. */
+export async function openWorld(env: Readonly<Record<string, string>> = {}, now = Date.now): Promise<World> {
+  const world = new DaemonWorld(env, await freePort(), now);
   await world.start();
   return world;
 }
@@ -53,11 +54,13 @@ class DaemonWorld implements World {
   readonly #folder = mkdtempSync(join(tmpdir(), "cib-conformance-"));
   readonly #env: Readonly<Record<string, string>>;
   readonly #engine = new ScriptEngine();
+  readonly #now: () => number;
   #daemon: Daemon | undefined;
   readonly #port: number;
 
-  constructor(env: Readonly<Record<string, string>>, port: number) {
+  constructor(env: Readonly<Record<string, string>>, port: number, now: () => number) {
     this.#env = env;
+    this.#now = now;
     this.#port = port;
     mkdirSync(join(this.#folder, "workspace"));
   }
@@ -95,6 +98,7 @@ class DaemonWorld implements World {
     });
     this.#daemon = await startDaemon(config, {
       engine: this.#engine,
+      now: this.#now,
       fault: (where, thrown) => this.faults.push([where, thrown]),
     });
   }

@@ -48,10 +48,7 @@ test("a flood from ever new addresses gives a bounded number of lines and timers
   assert.deepEqual(refusals.counts, { websocket: { mac: 10_000 } });
   hands.advance(QUIET_MS);
   assert.equal(lines.length, MAX_APART + 2);
-  assert.equal(
-    lines.at(-1),
-    `websocket: ${10_000 - MAX_APART - 1} links refused from other addresses: wrong mac`,
-  );
+  assert.equal(lines.at(-1), `websocket: ${10_000 - MAX_APART - 1} links refused from other addresses: wrong mac`);
 });
 
 test("what is untold when the box stops is told then", () => {

@@ -17,54 +17,16 @@ import { nodeProvider } from "../../../src/crypto/aead-node.ts";
 import { ClientLink } from "../../../src/crypto/link-client.ts";
 import { LinkKey } from "../../../src/crypto/schedule.ts";
 import { encodeValue } from "../../../src/frame/codec.ts";
-import { HANDSHAKE_DEADLINE_MS, KEEP_ALIVE_MS, SILENCE_MS, type Timers } from "../../../src/transport/tcp/caller.ts";
+import { HANDSHAKE_DEADLINE_MS, KEEP_ALIVE_MS, SILENCE_MS } from "../../../src/transport/link-caller.ts";
 import { createTcp, type TcpOptions } from "../../../src/transport/tcp/server.ts";
 import { type DeviceKey, LinkClient } from "../../conformance/link-client.ts";
+import { Hands } from "../hands.ts";
 import { FakeControl } from "../http/fake.ts";
 
 const folder = mkdtempSync(join(tmpdir(), "cib-tcp-"));
 after(() => rmSync(folder, { recursive: true }));
 const vault = new Vault("m".repeat(40), Buffer.alloc(16));
 let files = 0;
-
-/** Timers that fire when the test says so. */
-class Hands implements Timers {
-  now = 0;
-  readonly #due: { at: number; every: number | undefined; act: () => void }[] = [];
-
-  after(ms: number, act: () => void): () => void {
-    return this.#add({ at: this.now + ms, every: undefined, act });
-  }
-
-  every(ms: number, act: () => void): () => void {
-    return this.#add({ at: this.now + ms, every: ms, act });
-  }
-
-  get running(): number {
-    return this.#due.filter(({ every }) => every !== undefined).length;
-  }
-
-  advance(ms: number): void {
-    const end = this.now + ms;
-    for (;;) {
-      const [next] = this.#due.filter(({ at }) => at <= end).sort((a, b) => a.at - b.at);
-      if (next === undefined) break;
-      this.now = next.at;
-      if (next.every === undefined) this.#due.splice(this.#due.indexOf(next), 1);
-      else next.at += next.every;
-      next.act();
-    }
-    this.now = end;
-  }
-
-  #add(timer: { at: number; every: number | undefined; act: () => void }): () => void {
-    this.#due.push(timer);
-    return () => {
-      const at = this.#due.indexOf(timer);
-      if (at >= 0) this.#due.splice(at, 1);
-    };
-  }
-}
 
 class World implements AsyncDisposable {
   readonly hands = new Hands();

@@ -1,11 +1,11 @@
-/** Caller: one TCP connection, from its first byte to its last: silent until it has proved to hold a key, then a connection as any. */
-import type { Socket as TcpSocket } from "node:net";
-import type { Control, LinkPeer, Principal } from "../../control/control.ts";
-import type { LinkError, LinkFault } from "../../crypto/fault.ts";
-import { itemsOf } from "../../frame/sequence.ts";
-import { Connection } from "../connection.ts";
-import type { Caller } from "../half-open.ts";
-import { isBye, Records } from "../records.ts";
+/** Link caller: one sealed link, from its first byte to its last: silent until it has proved to hold a key, then a connection as any. */
+import type { Control, LinkPeer, LinkWish } from "../control/control.ts";
+import type { LinkError, LinkFault } from "../crypto/fault.ts";
+import { itemsOf } from "../frame/sequence.ts";
+import { Connection } from "./connection.ts";
+import type { Caller } from "./half-open.ts";
+import { type Carry, isBye, Records } from "./records.ts";
+import type { Timers } from "./timers.ts";
 
 /** Largest plaintext that we take: a prompt of 16 KiB; longer ones go over HTTP. Also the one buffer of each caller. */
 export const ACCEPTS_BYTES = 16 * 1024;
@@ -18,53 +18,57 @@ export const SILENCE_MS = 90_000;
 /** What a closed link gets to read its bye before it is cut. */
 const CLOSE_GRACE_MS = 1_000;
 
-/** Timers, for tests. Both give back what ends them. */
-export interface Timers {
-  after(ms: number, act: () => void): () => void;
-  every(ms: number, act: () => void): () => void;
+/** Why a caller was turned away. */
+export type Refusal = LinkFault | "deadline" | "evicted";
+
+/** What carries one link, a TCP socket or a WebSocket: it hands on what arrives, and tells of its end by `closed`. */
+export interface Line extends Carry {
+  readonly carrier: LinkWish["carrier"];
+  /** Remote address as text. */
+  readonly address: string;
+  /** Ends it at once, without a word. */
+  cut(): void;
 }
 
+/** Where its callers live. */
 export interface House {
   readonly control: Control;
   readonly timers: Timers;
   readonly now: () => number;
   /** It is one of ours now. */
-  lives(caller: TcpCaller): void;
+  lives(caller: LinkCaller): void;
   /** It counts no more; what was written may still be on its way. */
-  ends(caller: TcpCaller): void;
-  /** Its socket is closed. */
-  gone(caller: TcpCaller): void;
-  refused(address: string, fault: LinkFault | "deadline" | "evicted"): void;
+  ends(caller: LinkCaller): void;
+  /** Its line is closed. */
+  gone(caller: LinkCaller): void;
+  refused(address: string, why: Refusal): void;
   fault(thrown: unknown): void;
 }
 
-export class TcpCaller implements Caller {
+export class LinkCaller implements Caller {
   readonly address: string;
-  readonly #socket: TcpSocket;
+  readonly #line: Line;
   readonly #house: House;
   readonly #peer: LinkPeer;
-  #cancelDeadline: () => void;
+  readonly #cancelDeadline: () => void;
+  #cancelGrace: (() => void) | undefined;
   #records: Records | undefined;
   #connection: Connection | undefined;
   #heardAt: number;
+  #ending = false;
+  #isCut = false;
 
-  constructor(socket: TcpSocket, house: House) {
-    this.address = socket.remoteAddress ?? "";
-    this.#socket = socket;
+  constructor(line: Line, house: House) {
+    this.address = line.address;
+    this.#line = line;
     this.#house = house;
     this.#heardAt = house.now();
     this.#peer = house.control.link({
-      carrier: "stream",
+      carrier: line.carrier,
       accepts: ACCEPTS_BYTES,
       superseded: () => this.#superseded(),
     });
     this.#cancelDeadline = house.timers.after(HANDSHAKE_DEADLINE_MS, () => this.#refuse("deadline"));
-    socket.setNoDelay(true);
-    socket.on("data", (chunk) => this.#take(chunk));
-    socket.on("drain", () => this.#connection?.drained());
-    // Whatever broke it: what follows is "close".
-    socket.on("error", () => undefined);
-    socket.on("close", () => this.#closed());
   }
 
   evicted(): void {
@@ -73,35 +77,55 @@ export class TcpCaller implements Caller {
 
   /** Says goodbye to one that lives, and nothing to one that does not. */
   stop(): void {
-    if (this.#connection === undefined) this.#socket.destroy();
+    if (this.#connection === undefined) this.cut();
     else this.#connection.bye("stopping");
   }
 
   cut(): void {
-    this.#socket.destroy();
+    this.#isCut = true;
+    this.#line.cut();
   }
 
   /** Sends what keeps it alive, or finds it dead. */
   sweep(): void {
     const now = this.#house.now();
-    if (now - this.#heardAt >= SILENCE_MS) this.#socket.destroy();
+    if (now - this.#heardAt >= SILENCE_MS) this.cut();
     else if (this.#records !== undefined && now - this.#records.sentAt >= KEEP_ALIVE_MS) this.#records.keepAlive();
   }
 
-  #take(chunk: Buffer): void {
+  /** What the line brought: of a stream any bytes, of a WebSocket one message. */
+  take(bytes: Uint8Array): void {
+    if (this.#isCut) return;
     try {
-      for (const taken of this.#peer.take(chunk)) {
-        if (this.#socket.destroyed) return;
-        if (taken.kind === "reply") this.#socket.write(taken.bytes);
+      for (const taken of this.#peer.take(bytes)) {
+        if (this.#isCut) return;
+        if (taken.kind === "reply") this.#line.write(taken.bytes);
         else if (taken.kind === "record") this.#record(taken.plaintext, taken.first);
       }
     } catch (thrown) {
       if (isLinkError(thrown)) this.#refuse(thrown.fault);
       else {
         this.#house.fault(thrown);
-        this.#socket.destroy();
+        this.cut();
       }
     }
+  }
+
+  /** The line brought what no link sends. */
+  strange(): void {
+    this.#refuse("order");
+  }
+
+  drained(): void {
+    this.#connection?.drained();
+  }
+
+  closed(): void {
+    this.#isCut = true;
+    this.#over();
+    this.#cancelGrace?.();
+    this.#peer[Symbol.dispose]();
+    this.#house.gone(this);
   }
 
   #record(plaintext: Uint8Array, first: boolean): void {
@@ -127,18 +151,14 @@ export class TcpCaller implements Caller {
   }
 
   #begin(): void {
-    const who: Principal | undefined = this.#peer.who;
+    const { who } = this.#peer;
     if (who === undefined) return;
     this.#cancelDeadline();
     const { control, now } = this.#house;
-    const carry = {
-      write: (record: Uint8Array) => void this.#socket.write(record),
-      waiting: () => this.#socket.writableLength,
-      cork: (body: () => void) => {
-        this.#socket.cork();
-        body();
-        this.#socket.uncork();
-      },
+    const carry: Carry = {
+      write: (record) => this.#line.write(record),
+      waiting: () => this.#line.waiting(),
+      cork: (body) => this.#line.cork(body),
       end: () => this.#end(),
     };
     this.#records = new Records(this.#peer, carry, now);
@@ -149,25 +169,27 @@ export class TcpCaller implements Caller {
   }
 
   #superseded(): void {
-    if (this.#connection === undefined) this.#socket.destroy();
+    if (this.#connection === undefined) this.cut();
     else this.#connection.bye("superseded");
   }
 
   /** What was written goes out, and nothing after it; who does not read it is cut. */
   #end(): void {
     this.#over();
-    this.#socket.end();
-    const cancel = this.#house.timers.after(CLOSE_GRACE_MS, () => this.#socket.destroy());
-    this.#socket.once("close", cancel);
+    if (this.#ending || this.#isCut) return;
+    this.#ending = true;
+    // Before the end: a line may tell of it at once.
+    this.#cancelGrace = this.#house.timers.after(CLOSE_GRACE_MS, () => this.cut());
+    this.#line.end();
   }
 
   /** Silence: who fails learns nothing, not even that there is a daemon of ours. */
-  #refuse(why: LinkFault | "deadline" | "evicted"): void {
-    if (this.#socket.destroyed) return;
+  #refuse(why: Refusal): void {
+    if (this.#isCut) return;
     // After our own end whatever still comes is nobody's fault.
-    if (!this.#socket.writableEnded) this.#house.refused(this.address, why);
+    if (!this.#ending) this.#house.refused(this.address, why);
     this.#over();
-    this.#socket.destroy();
+    this.cut();
   }
 
   /** From here on nothing is said, nor done: replies that were under way must not meet a link that is no more. */
@@ -175,12 +197,6 @@ export class TcpCaller implements Caller {
     this.#cancelDeadline();
     this.#connection?.closed();
     this.#house.ends(this);
-  }
-
-  #closed(): void {
-    this.#over();
-    this.#peer[Symbol.dispose]();
-    this.#house.gone(this);
   }
 }
 
