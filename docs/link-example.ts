@@ -9,6 +9,7 @@ import { cborOf, encodeValue } from "../src/frame/codec.ts";
 import type { SessionId } from "../src/frame/frame.ts";
 
 const SESSION = "0190f0c2-7a11-7c33-9a55-1234567890ab" as SessionId;
+const INPUT = "0190f0c2-8d3e-4f5a-b0c1-c0ffee000001";
 /** What the two sides accept: a small board, and the box. */
 const [BOARD_BYTES, BOX_BYTES] = [512, 16_384];
 /** Bytes a line. */
@@ -30,7 +31,7 @@ const TURNS: readonly (readonly ["→" | "←", string, Buffer])[] = [
   turn("→", { cmd: "attach", id: 1, session: SESSION, from: 12, epoch: 1 }),
   turn("←", { session: SESSION, epoch: 1, first: 1, last: 12, from: 12, verdict: "ok", re: 1, ok: true }, 12),
   turn("→", { cmd: "input", id: "7-0", session: SESSION, text: "hi" }),
-  turn("←", { input: "c1", seq: 13, state: "accepted", re: "7-0", ok: true }),
+  turn("←", { id: "7-0", input: INPUT, seq: 13, state: "accepted", re: "7-0", ok: true }),
   ["→", "nothing: it only keeps the link alive", Buffer.alloc(0)],
   turn("→", { bye: "done" }),
 ];

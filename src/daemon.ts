@@ -198,6 +198,7 @@ async function compose(
         encryption: config.tls ? "tls" : "none",
         sessions: sessions.all().length,
         ...(tcp && { tcp_links: tcp.counts }),
+        websocket_links: http.links,
         refused: refusals.counts,
         ...(deviceKeys.locked > 0 && { locked_device_keys: deviceKeys.locked }),
       }),
@@ -209,6 +210,7 @@ async function compose(
     ...(config.tls && { tls: config.tls }),
     hosts: config.hosts,
     openapi: JSON.stringify(openapi),
+    links: { now, refused: (address, why) => refusals.refused("websocket", address, why) },
     onFault: fault,
   });
   undo.use(http);

@@ -104,12 +104,18 @@ export function onToolResult(state: State, line: Json, block: Json, now: number,
 function onSystem(state: State, line: Json, now: number, out: FrameBody[]): void {
   const subtype = line["subtype"];
   const ending = state.turn?.ending;
-  if (subtype === "stop_hook_summary" && state.turn !== undefined)
-    finish(state, ending?.firm ? ending.reason : "end_turn", now, out);
-  else if (subtype === "turn_duration" && state.turn !== undefined)
-    finish(state, ending?.reason ?? "end_turn", now, out);
-  else if (subtype === "local_command") onLocalCommand(state, line, out);
+  if (subtype === "stop_hook_summary" || subtype === "turn_duration") {
+    if (state.turn === undefined || isOlder(state, line)) return;
+    const told = subtype === "turn_duration" || ending?.firm ? ending?.reason : undefined;
+    finish(state, told ?? "end_turn", now, out);
+  } else if (subtype === "local_command") onLocalCommand(state, line, out);
   else if (subtype === "api_error") out.push({ type: "error", code: "api_retry", message: retryWords(line) });
+}
+
+/** Written before this turn began: it ends the one before, which the next prompt's hook has overtaken. */
+function isOlder(state: State, line: Json): boolean {
+  const written = Date.parse(text(line["timestamp"]) ?? "");
+  return !state.catchingUp && state.turn !== undefined && written < state.turn.since;
 }
 
 function onLocalCommand(state: State, line: Json, out: FrameBody[]): void {

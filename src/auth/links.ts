@@ -65,6 +65,20 @@ export class Links {
     return new Peer(link, wish, this);
   }
 
+  /** Whose key this is, for one who has proved it elsewhere (TLS-PSK); undefined where its token is no more. */
+  proved(keyId: string): Principal | undefined {
+    const known = this.#options.keys.find(keyId);
+    return known && this.#options.gate.holder(known.owner);
+  }
+
+  /** The same for one who says the key's MQTT password, which may be a sniffer: it opens a place for links, and no more. */
+  mqtt(keyId: string, password: Uint8Array): Principal | undefined {
+    const { keys, provider } = this.#options;
+    const known = keys.find(keyId);
+    const holds = provider.equal((known?.key ?? keys.dummy).mqttPassword(), password);
+    return holds ? this.proved(keyId) : undefined;
+  }
+
   /** Links that are answered or live. */
   get size(): number {
     let size = 0;

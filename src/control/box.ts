@@ -68,6 +68,14 @@ export class BoxControl implements Control {
     return this.#o.links.greet(wish);
   }
 
+  proved(keyId: string): Principal | undefined {
+    return this.#o.links.proved(keyId);
+  }
+
+  mqttLogin(keyId: string, password: Uint8Array): Principal | undefined {
+    return this.#o.links.mqtt(keyId, password);
+  }
+
   health(who: Principal | undefined): Body {
     const { version, uptimeS, details } = this.#o.health;
     return { status: "ok", version, uptime_s: uptimeS(), ...(who && details()) };

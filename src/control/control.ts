@@ -47,6 +47,10 @@ export interface Control {
   enter(credential: Credential): Principal;
   /** A link to shake hands with: whoever holds a device key comes in by it. The keys stay inside. */
   link(wish: LinkWish): LinkPeer;
+  /** Whose key this is (16 hex digits), for one whom TLS-PSK has let in by it. Undefined where it is no more. */
+  proved(keyId: string): Principal | undefined;
+  /** The same by the MQTT password of a key, 16 bytes, which is sent in the clear: its holder may open links of this key, and do nothing else. */
+  mqttLogin(keyId: string, password: Uint8Array): Principal | undefined;
   /** Runs one command: `raw` is checked here, against schema, scope, session and id. Throws CibError. */
   run(who: Principal, raw: Command | Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Reply>;
   /** Follows a session. The verdict is returned before the first frame is written: frames come in a later turn of the loop. */

@@ -229,6 +229,22 @@ describe("a turn", () => {
     assert.equal(textOf(frames), "First.Next.");
   });
 
+  it("that the next prompt's hook overtakes is ended by its own lines, and they do not end the next", () => {
+    const to = state();
+    play(to, hook("UserPromptSubmit", {}, 1_000), line(assistant("msg_a", text("One."))), hook("Stop", {}, 1_500));
+    const stamp = (ms: number): string => new Date(ms).toISOString();
+    const frames = play(
+      to,
+      hook("UserPromptSubmit", {}, 1_600),
+      line({ ...SUMMARY, timestamp: stamp(1_510) }, 1_610),
+      line({ type: "system", subtype: "turn_duration", timestamp: stamp(1_520) }, 1_611),
+      line(assistant("msg_b", text("Two."))),
+    );
+    assert.deepEqual(types(frames), ["usage", "stop", "status", "status", "text.delta"]);
+    const rest = play(to, hook("Stop", {}, 1_800), line({ ...SUMMARY, timestamp: stamp(1_810) }, 1_820));
+    assert.deepEqual(types(rest), ["usage", "stop", "status"]);
+  });
+
   it("that goes idle without a word was interrupted, unless Claude works on", () => {
     const to = state();
     play(to, hook("UserPromptSubmit"), { src: "state", at: 1, state: "busy" }, { src: "state", at: 2, state: "idle" });

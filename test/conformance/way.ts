@@ -64,6 +64,28 @@ export class Refused extends Error {
   }
 }
 
+export interface Outcome {
+  readonly code: string;
+  readonly message?: string;
+  readonly retryable?: boolean;
+}
+
+/** What came of a command, `attach` among them: "ok", or the refusal as it was told. */
+export async function outcomeOf(caller: Caller, command: Readonly<Record<string, unknown>>): Promise<Outcome> {
+  try {
+    if (command["cmd"] === "attach") {
+      const { cmd: _, ...want } = command;
+      await caller.follow(want as unknown as Want);
+    } else {
+      await caller.run(command);
+    }
+    return { code: "ok" };
+  } catch (thrown) {
+    if (!(thrown instanceof Refused)) throw thrown;
+    return { code: thrown.code, message: thrown.message, retryable: thrown.retryable };
+  }
+}
+
 /** Values in the order they come, each for one reader. */
 export class Inbox<T> {
   readonly #values: T[] = [];

@@ -1,11 +1,13 @@
 /** HTTP: REST, server-sent events and WebSocket on one port. */
 import type { Control } from "../../control/control.ts";
+import { type CallerCounts, Callers, type CallersOptions } from "../callers.ts";
 import type { Transport } from "../transport.ts";
 import { Door } from "./door.ts";
 import { Listener, type Tls } from "./listener.ts";
 import { Rest } from "./rest.ts";
 import { Events, type EventsOptions } from "./sse.ts";
 import { Sockets } from "./ws.ts";
+import { LINK_PROTOCOL, MAX_LINK_MESSAGE_BYTES } from "./ws-link.ts";
 
 /** WebSockets and event streams open at once: at about 10 KiB each, 20 MiB. */
 export const MAX_CONNECTIONS = 2048;
@@ -23,6 +25,8 @@ export interface HttpOptions {
   /** A fault of ours that a client was told as `internal`. */
   onFault(where: string, thrown: unknown): void;
   readonly limits?: { readonly connections?: number };
+  /** Sealed links over WebSocket: who is told of the refused, and what a test puts in its place. */
+  readonly links?: Partial<Pick<CallersOptions, "refused" | "now" | "timers" | "limits">>;
   /** Heartbeat timer of the event streams, for tests. */
   readonly every?: EventsOptions["every"];
 }
@@ -32,6 +36,8 @@ export interface HttpTransport extends Transport {
   readonly port: number;
   /** Open WebSockets and event streams. */
   readonly connections: number;
+  /** The sealed links among them. */
+  readonly links: CallerCounts;
 }
 
 export function createHttp(options: HttpOptions): HttpTransport {
@@ -46,6 +52,7 @@ class Http implements HttpTransport {
   #events: Events | undefined;
   #sockets: Sockets | undefined;
   #rest: Rest | undefined;
+  #links: Callers | undefined;
   #stopped: Promise<void> | undefined;
 
   constructor(options: HttpOptions) {
@@ -60,6 +67,10 @@ class Http implements HttpTransport {
     return (this.#events?.size ?? 0) + (this.#sockets?.size ?? 0);
   }
 
+  get links(): CallerCounts {
+    return this.#links?.counts ?? { live: 0, halfOpen: 0, refused: 0 };
+  }
+
   async start(control: Control, signal: AbortSignal): Promise<void> {
     signal.throwIfAborted();
     const { listen, tls, hosts, openapi, every, limits } = this.#options;
@@ -67,15 +78,18 @@ class Http implements HttpTransport {
     const room = () => this.connections < (limits?.connections ?? MAX_CONNECTIONS);
     const door = new Door(control, { hosts, tls: tls !== undefined });
     const events = new Events({ control, room, ...(every && { every }) });
-    const sockets = new Sockets({ control, door, room, fault });
+    const links = new Callers({ control, fault, now: Date.now, ...this.#options.links });
+    const sockets = new Sockets({ control, door, links, room, fault });
     const rest = new Rest({ control, door, events, openapi, stopping: this.#stopping.signal, fault });
     this.#rest = rest;
     this.#events = events;
     this.#sockets = sockets;
+    this.#links = links;
     this.#listener = await Listener.listen({
       ...listen,
       tls,
       request: (exchange) => rest.handle(exchange),
+      unproved: { protocol: LINK_PROTOCOL, maxMessageBytes: MAX_LINK_MESSAGE_BYTES },
       upgrade: (exchange) => sockets.upgrade(exchange),
       fault,
     });

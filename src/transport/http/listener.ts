@@ -4,7 +4,8 @@ import type uWS from "uWebSockets.js";
 import { STATUS_CODES } from "node:http";
 import { addon } from "../../addon.ts";
 import { CibError } from "../../errors.ts";
-import type { Socket, SocketEvents } from "../socket.ts";
+import type { SocketEvents } from "../socket.ts";
+import { OpenSocket } from "./open-socket.ts";
 import { addressText, type Request, type Stream, type StreamEvents, type Upgrade } from "./peer.ts";
 
 /** Longest request body, and WebSocket message, for the same commands travel there: 256 KiB of text, each byte at most `\u00XX` (6), and 64 KiB for the rest: 1.6 MiB. */
@@ -36,6 +37,8 @@ export interface ListenOptions {
   readonly tls?: Tls | undefined;
   /** Called at once for every request; bodies must be asked for before it returns. */
   request(exchange: Exchange): void;
+  /** Upgrades that offer this subprotocol have proved nothing: longer messages are cut off before they are read. */
+  readonly unproved?: { readonly protocol: string; readonly maxMessageBytes: number };
   /** Called for an upgrade on /ws; undefined when the exchange has been answered with a refusal. */
   upgrade(exchange: Exchange): Upgrade | undefined;
   /** A fault of ours inside a callback. */
@@ -197,37 +200,8 @@ export class Exchange {
 interface Data {
   /** Until the socket is open: it holds on to the whole request. */
   upgrade: Upgrade | undefined;
-  socket?: Wire;
+  socket?: OpenSocket;
   events: SocketEvents | undefined;
-}
-
-class Wire implements Socket {
-  #ws: uWS.WebSocket<Data> | undefined;
-
-  constructor(ws: uWS.WebSocket<Data>) {
-    this.#ws = ws;
-  }
-
-  send(message: Buffer | string, binary: boolean): boolean {
-    return this.#ws !== undefined && this.#ws.send(message, binary) !== 2;
-  }
-
-  buffered(): number {
-    return this.#ws?.getBufferedAmount() ?? 0;
-  }
-
-  cork(body: () => void): void {
-    if (this.#ws === undefined) body();
-    else this.#ws.cork(body);
-  }
-
-  end(code: number, reason: string): void {
-    this.#ws?.end(code, reason);
-  }
-
-  gone(): void {
-    this.#ws = undefined;
-  }
 }
 
 /** A listening socket. */
@@ -245,7 +219,18 @@ export class Listener {
   /** Listens. Rejects when the address is taken or a PEM file is unusable. */
   static async listen(options: ListenOptions): Promise<Listener> {
     const app = makeApp(options.tls);
-    app.ws<Data>("/ws", behaviour(options));
+    const { unproved } = options;
+    const offers = (req: uWS.HttpRequest) =>
+      req
+        .getHeader("sec-websocket-protocol")
+        .split(",")
+        .some((name) => name.trim() === unproved?.protocol);
+    if (unproved) app.ws<Data>("/ws", behaviour(options, offers, unproved.maxMessageBytes));
+    // Less exact than the one above, so that it comes second; what is not for it goes on to the requests.
+    app.ws<Data>(
+      "/:socket",
+      behaviour(options, (req) => req.getUrl() === "/ws", MAX_BODY_BYTES),
+    );
     app.any("/*", (res, req) => guarded(options, () => options.request(new Exchange(res, req))));
     const listening = await new Promise<uWS.us_listen_socket | false>((resolve) => {
       // Exclusive: two daemons on one port would share its connections at random.
@@ -279,16 +264,24 @@ function makeApp(tls: Tls | undefined): uWS.TemplatedApp {
   return native().SSLApp({ cert_file_name: tls.cert, key_file_name: tls.key, ssl_prefer_low_memory_usage: true });
 }
 
-function behaviour(options: ListenOptions): uWS.WebSocketBehavior<Data> {
+function behaviour(
+  options: ListenOptions,
+  ours: (req: uWS.HttpRequest) => boolean,
+  maxPayloadLength: number,
+): uWS.WebSocketBehavior<Data> {
   return {
     compression: native().DISABLED,
-    maxPayloadLength: MAX_BODY_BYTES,
+    maxPayloadLength,
     maxBackpressure: MAX_BACKPRESSURE_BYTES,
     closeOnBackpressureLimit: 1,
     idleTimeout: IDLE_TIMEOUT_S,
     sendPingsAutomatically: true,
     upgrade: (res, req, context) =>
       guarded(options, () => {
+        if (!ours(req)) {
+          req.setYield(true);
+          return;
+        }
         const exchange = new Exchange(res, req);
         const upgrade = options.upgrade(exchange);
         if (upgrade !== undefined)
@@ -297,7 +290,7 @@ function behaviour(options: ListenOptions): uWS.WebSocketBehavior<Data> {
     open: (ws) =>
       guarded(options, () => {
         const data = ws.getUserData();
-        data.socket = new Wire(ws);
+        data.socket = new OpenSocket(ws);
         data.events = data.upgrade?.open(data.socket);
         data.upgrade = undefined;
       }),

@@ -28,10 +28,15 @@ export interface StreamEvents {
   closed(): void;
 }
 
+/** A WebSocket, which can also be cut without a word. */
+export interface RawSocket extends Socket {
+  cut(): void;
+}
+
 /** What an upgrade gets: the subprotocol to name, and who speaks once the socket is open. */
 export interface Upgrade {
   readonly protocol: string;
-  open(socket: Socket): SocketEvents;
+  open(socket: RawSocket): SocketEvents;
 }
 
 /** 4 or 16 bytes as text; IPv4 inside IPv6 (RFC 4291 §2.5.5.2) as IPv4. */

@@ -3,6 +3,7 @@
 import { parseAttach } from "../../control/commands.ts";
 import type { Control } from "../../control/control.ts";
 import { asCibError, CibError } from "../../errors.ts";
+import type { Callers } from "../callers.ts";
 import { Connection } from "../connection.ts";
 import { checkSize } from "../feed.ts";
 import type { Format } from "../values.ts";
@@ -11,6 +12,7 @@ import type { Exchange } from "./listener.ts";
 import type { Upgrade } from "./peer.ts";
 import { ROUTES, readQuery } from "./routes.ts";
 import { refuse } from "./wire.ts";
+import { LINK_PROTOCOL, linkUpgrade, wantsLink } from "./ws-link.ts";
 
 const PROTOCOLS: ReadonlyMap<string, Format> = new Map([
   ["cib.v1.cbor", "cbor"],
@@ -21,6 +23,8 @@ const QUERY = ROUTES.find((route) => route.does === "socket")?.query;
 export interface SocketsOptions {
   readonly control: Control;
   readonly door: Door;
+  /** Those who come by a device key instead of a token. */
+  readonly links: Callers;
   /** Whether one more connection is allowed. */
   readonly room: () => boolean;
   fault(thrown: unknown): void;
@@ -36,7 +40,7 @@ export class Sockets {
   }
 
   get size(): number {
-    return this.#open.size;
+    return this.#open.size + this.#options.links.counts.live;
   }
 
   /** Admits an upgrade, or answers with the refusal in plain HTTP. */
@@ -54,22 +58,30 @@ export class Sockets {
   /** Says goodbye to every socket. */
   stop(): void {
     for (const connection of [...this.#open]) connection.bye("stopping");
+    this.#options.links.stop();
   }
 
   #admit(exchange: Exchange): Upgrade {
-    const { door, room, control } = this.#options;
+    const { door, room, control, links } = this.#options;
     const { request } = exchange;
     door.check(request, true);
+    if (wantsLink(protocolsOf(request))) {
+      checkRoom(room);
+      return linkUpgrade(request, door.shows(request), links);
+    }
     const query = readQuery(request.query, QUERY);
     const who = door.enter(request);
     const protocol = protocolsOf(request).find((name) => PROTOCOLS.has(name));
     const format = protocol === undefined ? undefined : PROTOCOLS.get(protocol);
     if (protocol === undefined || format === undefined) {
-      throw new CibError("bad_request", `sec-websocket-protocol: expected ${[...PROTOCOLS.keys()].join(" or ")}`);
+      throw new CibError(
+        "bad_request",
+        `sec-websocket-protocol: expected ${[...PROTOCOLS.keys(), LINK_PROTOCOL].join(" or ")}`,
+      );
     }
     const attach = Object.keys(query).length > 0 ? parseAttach(query) : undefined;
     if (attach !== undefined) checkSize(attach.max_bytes, format);
-    if (!room()) throw new CibError("overloaded", "connections: all are in use; close some");
+    checkRoom(room);
     return {
       protocol,
       open: (socket) => {
@@ -89,4 +101,8 @@ export class Sockets {
       },
     };
   }
+}
+
+function checkRoom(room: () => boolean): void {
+  if (!room()) throw new CibError("overloaded", "connections: all are in use; close some");
 }

@@ -53,6 +53,10 @@ export class FakeControl implements Control {
     throw new Error("no links here");
   };
 
+  proved(): undefined {}
+
+  mqttLogin(): undefined {}
+
   enter(credential: Credential): Principal {
     this.credentials.push(credential);
     const holder = this.principals.get(credential.bearer ?? "");

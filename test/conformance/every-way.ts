@@ -1,0 +1,6 @@
+/** Every way in, for tests that compare them: a new way is one line. */
+import { rawTcp } from "./tcp-way.ts";
+import type { Way } from "./way.ts";
+import { restAndEvents, webSocket } from "./ways.ts";
+
+export const WAYS: readonly Way[] = [restAndEvents, webSocket("json"), webSocket("cbor"), rawTcp];
