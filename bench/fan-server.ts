@@ -59,6 +59,9 @@ async function daemon(): Promise<(i: number) => void> {
   const config = readConfig({
     CIB_AUTH_TOKEN: MASTER,
     CIB_LISTEN: "127.0.0.1:0",
+    CIB_TCP_LISTEN: "off",
+    CIB_MQTT_LISTEN: "off",
+    CIB_MQTTS_LISTEN: "off",
     CIB_DATA: join(folder, "data"),
     CIB_WORKSPACE: join(folder, "workspace"),
     CIB_HOME: join(folder, "home"),

@@ -11,14 +11,25 @@ export const MIN_TOKEN_CHARS = 32;
 
 const MIB = 1024 * 1024;
 
+/** Where to listen. */
+export interface Listen {
+  readonly host: string;
+  readonly port: number;
+  /** The default of `serve --dev`: where it is taken, the daemon does without, and says so. */
+  readonly optional?: true;
+}
+
 export interface Config {
   readonly token: string;
   /** The token was made for this run: print it. */
   readonly minted: boolean;
   readonly previousToken: string | undefined;
-  readonly listen: { readonly host: string; readonly port: number };
+  readonly listen: Listen;
   /** Raw TCP links; undefined: off. */
-  readonly tcpListen: { readonly host: string; readonly port: number } | undefined;
+  readonly tcpListen: Listen | undefined;
+  /** MQTT without TLS, and with; undefined: off. */
+  readonly mqttListen: Listen | undefined;
+  readonly mqttsListen: Listen | undefined;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly plain: "loopback" | "private" | "any";
   /** Names by which the box may be reached, beyond loopback, its own addresses and *.local. */
@@ -85,7 +96,9 @@ const VARIABLES = v.object({
   CIB_AUTH_TOKEN_FILE: text,
   CIB_AUTH_TOKEN_PREVIOUS: text,
   CIB_LISTEN: text,
-  CIB_TCP_LISTEN: v.optional(v.string(), "off"),
+  CIB_TCP_LISTEN: text,
+  CIB_MQTT_LISTEN: text,
+  CIB_MQTTS_LISTEN: text,
   CIB_TLS_CERT: text,
   CIB_TLS_KEY: text,
   CIB_PLAIN: choice(["loopback", "private", "any"], "private"),
@@ -143,7 +156,12 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
   );
   const under = (production: string, local: string) => resolve(dev === undefined ? production : `${dev}/.cib/${local}`);
   const listen = readAddress(set.CIB_LISTEN ?? (dev === undefined ? "0.0.0.0:8080" : "127.0.0.1:8080"));
-  if (minted && !isLoopback(listen.host)) {
+  const further = (name: "CIB_TCP_LISTEN" | "CIB_MQTT_LISTEN" | "CIB_MQTTS_LISTEN", port: number) =>
+    readFurther(set[name], name, port, dev !== undefined);
+  const tcpListen = further("CIB_TCP_LISTEN", 8081);
+  const mqttListen = further("CIB_MQTT_LISTEN", 1883);
+  const mqttsListen = further("CIB_MQTTS_LISTEN", 8883);
+  if (minted && [listen, tcpListen, mqttListen, mqttsListen].some((each) => each && !isLoopback(each.host))) {
     throw new ConfigError(
       "CIB_AUTH_TOKEN: a minted token only serves loopback; set one to listen elsewhere (openssl rand -hex 32)",
     );
@@ -160,7 +178,9 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
     minted,
     previousToken: set.CIB_AUTH_TOKEN_PREVIOUS,
     listen,
-    tcpListen: set.CIB_TCP_LISTEN === "off" ? undefined : readAddress(set.CIB_TCP_LISTEN, "CIB_TCP_LISTEN"),
+    tcpListen,
+    mqttListen,
+    mqttsListen,
     tls: set.CIB_TLS_CERT && set.CIB_TLS_KEY ? { cert: set.CIB_TLS_CERT, key: set.CIB_TLS_KEY } : undefined,
     plain: set.CIB_PLAIN,
     hosts: (set.CIB_HOSTS ?? "").split(/[\s,]+/).filter((name) => name !== ""),
@@ -214,6 +234,13 @@ function readToken(
     );
   }
   return { token: value, minted: false };
+}
+
+/** The same or "off"; the default is every address, and loopback with --dev. */
+function readFurther(value: string | undefined, name: string, port: number, dev: boolean): Listen | undefined {
+  if (value === "off") return undefined;
+  if (value !== undefined) return readAddress(value, name);
+  return dev ? { host: "127.0.0.1", port, optional: true } : { host: "0.0.0.0", port };
 }
 
 /** `host:port`, `[v6]:port` or `:port`. */

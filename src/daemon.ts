@@ -1,6 +1,6 @@
 /** The composition root: it alone names every part and hands each what it needs. */
-import { randomBytes, randomUUID } from "node:crypto";
-import { chownSync, existsSync, readFileSync } from "node:fs";
+import { randomBytes } from "node:crypto";
+import { chownSync, existsSync } from "node:fs";
 import { join } from "node:path";
 import openapi from "../docs/openapi.json" with { type: "json" };
 import type { Credential } from "./agent/agent.ts";
@@ -10,7 +10,7 @@ import { createEngine } from "./agent/engine.ts";
 import { Login } from "./agent/login.ts";
 import { sweep } from "./agent/process-tree.ts";
 import { DeviceKeys } from "./auth/device-keys.ts";
-import { Gate } from "./auth/gate.ts";
+import { Gate, type Principal } from "./auth/gate.ts";
 import { Links } from "./auth/links.ts";
 import { LoginToken } from "./auth/login-token.ts";
 import { Tokens } from "./auth/tokens.ts";
@@ -20,8 +20,9 @@ import { BoxControl } from "./control/box.ts";
 import { nodeProvider } from "./crypto/aead-node.ts";
 import { LINK_FAULTS } from "./crypto/fault.ts";
 import { CibError } from "./errors.ts";
-import { FileError, makeFolder, privateFolder, writeRename } from "./files.ts";
+import { makeFolder, privateFolder, writeRename } from "./files.ts";
 import { HookBook, IMAGE_HOOKS } from "./hooks/book.ts";
+import { readIdentity } from "./identity.ts";
 import { Lock } from "./lock.ts";
 import type { Box, Secrets } from "./session/box.ts";
 import { Ledger } from "./session/ledger.ts";
@@ -29,6 +30,8 @@ import type { Meta } from "./session/meta.ts";
 import { Sessions } from "./session/sessions.ts";
 import { Webhooks } from "./session/webhooks.ts";
 import { createHttp } from "./transport/http/http.ts";
+import { PortTaken, unlessTaken } from "./transport/listen.ts";
+import { createMqtt } from "./transport/mqtt/mqtt.ts";
 import { Refusals } from "./transport/refusals.ts";
 import { createTcp } from "./transport/tcp/server.ts";
 
@@ -49,6 +52,10 @@ export interface Daemon {
   readonly port: number;
   /** Port of the raw TCP links; undefined where they are off. */
   readonly tcpPort: number | undefined;
+  /** The same for MQTT without TLS. */
+  readonly mqttPort: number | undefined;
+  /** What the person should know: a port that it does without. */
+  readonly notes: readonly string[];
   readonly control: BoxControl;
   readonly isolation: "uid" | "none";
   /** Stops every session gracefully, tells every client, closes the logs clean. */
@@ -65,12 +72,6 @@ const REFUSED: Readonly<Record<string, string>> = {
   deadline: "no proof of a key within 5 s",
   evicted: "it made room for a newer one that had proved as little",
 };
-
-/** What the box is known by: `id` marks its processes, `salt` stands in the vault's key. */
-interface Identity {
-  readonly id: string;
-  readonly salt: string;
-}
 
 /** Starts everything, in an order in which nothing can be reached before it works. Throws ConfigError, FileError, LockedError, system errors. */
 export async function startDaemon(config: Config, deps: Deps = {}): Promise<Daemon> {
@@ -198,6 +199,7 @@ async function compose(
         encryption: config.tls ? "tls" : "none",
         sessions: sessions.all().length,
         ...(tcp && { tcp_links: tcp.counts }),
+        ...(mqtt && { mqtt: mqtt.counts }),
         websocket_links: http.links,
         refused: refusals.counts,
         ...(deviceKeys.locked > 0 && { locked_device_keys: deviceKeys.locked }),
@@ -214,14 +216,30 @@ async function compose(
     onFault: fault,
   });
   undo.use(http);
+  const notes: string[] = [];
+  const note = (line: string) => notes.push(line);
+  const tcpListen = await unlessTaken("CIB_TCP_LISTEN", config.tcpListen, note);
+  const mqttListen = await unlessTaken("CIB_MQTT_LISTEN", config.mqttListen, note);
   const tcp =
-    config.tcpListen &&
+    tcpListen &&
     undo.use(
       createTcp({
-        listen: config.tcpListen,
+        listen: tcpListen,
         now,
         onFault: fault,
         onRefused: (address, why) => refusals.refused("tcp", address, why),
+      }),
+    );
+  const mqtt =
+    mqttListen &&
+    undo.use(
+      createMqtt({
+        listen: mqttListen,
+        reader: READER,
+        file: join(config.data, "mqtt.json"),
+        write: writeRename,
+        onFault: fault,
+        onRefused: (address, why) => refusals.refused("mqtt", address, why),
       }),
     );
   // First the clients are told, then the sessions end: what they still say is in the log for the next time.
@@ -231,7 +249,8 @@ async function compose(
     fault("sweep", new Error(`processes of an earlier daemon do not end: ${stubborn.join(", ")}`));
   await sessions.recover();
   await http.start(control, stopping.signal);
-  await tcp?.start(control, stopping.signal);
+  await tcp?.start(control, stopping.signal).catch(PortTaken.by("CIB_TCP_LISTEN", tcpListen));
+  await mqtt?.start(control, stopping.signal).catch(PortTaken.by("CIB_MQTT_LISTEN", mqttListen));
   const host = config.listen.host.includes(":")
     ? `[${config.listen.host}]`
     : config.listen.host.replace("0.0.0.0", "127.0.0.1");
@@ -239,11 +258,21 @@ async function compose(
     url: `${config.tls ? "https" : "http"}://${host}:${http.port}`,
     port: http.port,
     tcpPort: tcp?.port,
+    mqttPort: mqtt?.port,
+    notes,
     control,
     isolation,
     stop: () => undo.run(),
   };
 }
+
+/** The broker's own eyes: each client is sent what its own principal may see. */
+const READER: Principal = {
+  name: "mqtt",
+  label: "mqtt",
+  scopes: new Set(["sessions:read"]),
+  ended: new AbortController().signal,
+};
 
 /** What has been opened, closed again in the opposite order; one that fails does not keep the others from it. */
 class Undo {
@@ -281,30 +310,6 @@ function makeFolders(config: Config): void {
     makeFolder(folder, 0o755);
     if (config.sessionUser) chownSync(folder, config.sessionUser.uid, config.sessionUser.gid);
   }
-}
-
-function readIdentity(data: string): Identity {
-  const file = join(data, "box.json");
-  if (existsSync(file)) return parseIdentity(file, readFileSync(file, "utf8"));
-  const fresh: Identity = { id: randomUUID(), salt: randomBytes(16).toString("hex") };
-  writeRename(file, `${JSON.stringify(fresh)}\n`);
-  return fresh;
-}
-
-function parseIdentity(file: string, text: string): Identity {
-  let why: unknown = 'expected {"id", "salt"}';
-  try {
-    const { id, salt } = JSON.parse(text) as Partial<Record<keyof Identity, unknown>>;
-    if (typeof id === "string" && id !== "" && typeof salt === "string" && /^[0-9a-f]{32}$/.test(salt))
-      return { id, salt };
-  } catch (failure) {
-    why = failure;
-  }
-  throw new FileError(
-    file,
-    why,
-    "restore it, or move it away: the box gets a new identity then, and session keys sealed under the old one are gone",
-  );
 }
 
 /** The one credential a session of this mode gets. */

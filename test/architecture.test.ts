@@ -12,6 +12,8 @@ const MAY: Readonly<Record<string, readonly string[] | "all">> = {
   errors: [],
   // The one way to change a file so that a power loss leaves the old one or the new one.
   files: [],
+  // What the box is known by.
+  identity: ["files"],
   // How a native package is loaded, and what a person is told where it does not load.
   addon: [],
   // Signals that end in time, whatever the garbage collector does.

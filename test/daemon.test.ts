@@ -17,6 +17,9 @@ test("an identity that is not understood keeps the daemon from starting, is name
     const config = readConfig({
       CIB_AUTH_TOKEN: "m".repeat(40),
       CIB_LISTEN: "127.0.0.1:0",
+      CIB_TCP_LISTEN: "off",
+      CIB_MQTT_LISTEN: "off",
+      CIB_MQTTS_LISTEN: "off",
       CIB_DATA: data,
       CIB_WORKSPACE: join(folder, "workspace"),
       CIB_HOME: join(folder, "home"),

@@ -12,6 +12,7 @@ import { type Look, lookOf } from "../demo/present.ts";
 import { demoScript } from "../demo/script.ts";
 import { FileError, writeRename } from "../files.ts";
 import { LockedError } from "../lock.ts";
+import { PortTaken } from "../transport/listen.ts";
 import { type Box, CLIENT_FILE, call } from "./box.ts";
 import { EXIT, Failure, type Io, UsageError } from "./io.ts";
 import { pinnedClaude } from "./pinned.ts";
@@ -102,7 +103,7 @@ async function begin(config: Config, start: (config: Config) => Promise<Daemon>)
   } catch (failure) {
     const { code } = failure as NodeJS.ErrnoException;
     const { host, port } = config.listen;
-    if ([ConfigError, FileError, LockedError, AddonError].some((kind) => failure instanceof kind))
+    if ([ConfigError, FileError, LockedError, AddonError, PortTaken].some((kind) => failure instanceof kind))
       throw new Failure((failure as Error).message);
     if (code === "ENOSPC" || code === "EDQUOT")
       throw new Failure(`CIB_DATA is full: free some space on the disk of ${config.data}, then start again`);
@@ -126,6 +127,7 @@ function greet(daemon: Daemon, config: Config, io: Io): void {
       "note: sessions run as this user (isolation: none): approvals and scopes are no barrier against what runs inside them\n",
     );
   }
+  for (const note of daemon.notes) io.err(`note: ${note}\n`);
   for (const name of config.unknown)
     io.err(`note: ${name} is not a setting of this box (docs/HTTP-API.md lists them)\n`);
   const [claude = ""] = config.claude;

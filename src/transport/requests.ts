@@ -32,7 +32,7 @@ export function refusal(re: string | number | null, error: CibError, format: For
 }
 
 /** Whether the id is control's: for every other command, bytes and keys among them, it only ties the reply to the request. */
-function isOnce(command: Readonly<Record<string, unknown>>): boolean {
+export function isOnce(command: Readonly<Record<string, unknown>>): boolean {
   const { cmd } = command;
   if (typeof cmd !== "string" || !Object.hasOwn(COMMANDS, cmd)) return false;
   if (cmd === "input" && command["text"] === undefined) return false;

@@ -23,6 +23,13 @@ interface Cell {
   readonly needs: readonly Scope[];
 }
 
+/** A cell, tried by a principal that holds these scopes. */
+interface Held {
+  readonly cell: Cell;
+  readonly holds: readonly Scope[];
+  readonly name: string;
+}
+
 /** One cell a command and each of its variants; the one that ends the session comes last. */
 function cellsFor(session: SessionId): Cell[] {
   const cases = Object.entries(casesFor(session)) as [CommandName, ReturnType<typeof casesFor>[CommandName]][];
@@ -71,8 +78,11 @@ describe("authorisation", () => {
       }
     };
     /** Cells by the scopes that a principal for them holds, so that each principal connects once. */
-    const grouped = (cells: readonly { readonly holds: readonly Scope[]; readonly cell: Cell; readonly name: string }[]) =>
-      Map.groupBy(cells, ({ holds }) => holds.join());
+    const grouped = (cells: readonly Held[]): Iterable<readonly Held[]> => {
+      const groups = new Map<string, Held[]>();
+      for (const held of cells) groups.set(held.holds.join(), [...(groups.get(held.holds.join()) ?? []), held]);
+      return groups.values();
+    };
     /** The outcome, with what differs from way to way left out. */
     const tried = async (caller: Caller, { command }: Cell, name: string) => {
       const outcome = await outcomeOf(caller, command);
@@ -95,7 +105,7 @@ describe("authorisation", () => {
             name: `${shown(cell.command)} without ${missing}`.replaceAll(mine, "<mine>"),
           })),
         );
-        for (const group of grouped(cells).values()) {
+        for (const group of grouped(cells)) {
           const { token } = await mint(group[0]?.holds ?? []);
           await as(token, async (caller) => {
             for (const { cell, name } of group) {
@@ -152,7 +162,7 @@ describe("authorisation", () => {
           name: `${shown(cell.command)} allowed`.replaceAll(mine, "<mine>"),
         }));
         let tries = 0;
-        for (const group of grouped(cells).values()) {
+        for (const group of grouped(cells)) {
           const { token } = await mint(group[0]?.holds ?? []);
           await as(token, async (caller) => {
             for (const { cell, name } of group) {

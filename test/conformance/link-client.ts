@@ -36,6 +36,7 @@ export class LinkClient {
   readonly #greeted: Promise<void>;
   #asked = 0;
   #bye = "cut";
+  #over: Refused | undefined;
 
   private constructor(socket: Socket, key: DeviceKey, x25519: "offer" | "require" | undefined, accepts: number) {
     this.socket = socket.setNoDelay(true);
@@ -64,6 +65,7 @@ export class LinkClient {
           message: `the link has ended: ${this.#bye}`,
           retryable: false,
         });
+        this.#over = why;
         for (const each of this.#owed.values()) each.reject(why);
         this.frames.end(why);
         failed(why);
@@ -98,6 +100,10 @@ export class LinkClient {
 
   ask(command: Readonly<Record<string, unknown>>): Promise<Fields> {
     return new Promise((resolve, reject) => {
+      if (this.#over !== undefined) {
+        reject(this.#over);
+        return;
+      }
       const own = typeof command["id"] === "string" ? command["id"] : undefined;
       // Without an id of the test's own the command must not count as exactly-once.
       const once = ["input", "sessions.create", "tokens.create", "send"].includes(String(command["cmd"]));

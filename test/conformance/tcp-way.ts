@@ -21,7 +21,7 @@ export const rawTcp: Way = {
     const caller: Caller = {
       run: async (command) => {
         const makes = command["cmd"] === "tokens.create";
-        const reply = await main.ask(makes ? { ...command, device: true } : command);
+        const reply = await main.ask(makes ? { device: true, ...command } : command);
         if (makes) keys.set(String(reply["token"]), reply["key"] as DeviceKey);
         return reply;
       },

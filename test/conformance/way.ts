@@ -68,18 +68,18 @@ export interface Outcome {
   readonly code: string;
   readonly message?: string;
   readonly retryable?: boolean;
+  /** Names of the fields of a reply. */
+  readonly fields?: readonly string[];
 }
 
 /** What came of a command, `attach` among them: "ok", or the refusal as it was told. */
 export async function outcomeOf(caller: Caller, command: Readonly<Record<string, unknown>>): Promise<Outcome> {
   try {
-    if (command["cmd"] === "attach") {
-      const { cmd: _, ...want } = command;
-      await caller.follow(want as unknown as Want);
-    } else {
-      await caller.run(command);
-    }
-    return { code: "ok" };
+    const { cmd, ...want } = command;
+    const reply = cmd === "attach" ? (await caller.follow(want as unknown as Want)).verdict : await caller.run(command);
+    // Ways that need a device key ask for one with each token.
+    const fields = Object.keys(reply).filter((name) => name !== "key");
+    return { code: "ok", fields: fields.sort() };
   } catch (thrown) {
     if (!(thrown instanceof Refused)) throw thrown;
     return { code: thrown.code, message: thrown.message, retryable: thrown.retryable };

@@ -60,6 +60,7 @@ function openSocket(world: World, token: string, format: "json" | "cbor"): Promi
   const owed = new Map<string, { resolve(reply: Fields): void; reject(why: Error): void }>();
   let asked = 0;
   let bye: string | undefined;
+  let over: Refused | undefined;
   return new Promise((resolve, reject) => {
     const ended = new Promise<string>((end) => {
       socket.onclose = ({ code, reason }) => {
@@ -68,6 +69,7 @@ function openSocket(world: World, token: string, format: "json" | "cbor"): Promi
           message: reason,
           retryable: false,
         });
+        over = why;
         for (const each of owed.values()) each.reject(why);
         frames.end(why);
         reject(why);
@@ -89,6 +91,10 @@ function openSocket(world: World, token: string, format: "json" | "cbor"): Promi
     };
     const ask = (command: Readonly<Record<string, unknown>>) =>
       new Promise<Fields>((done, failed) => {
+        if (over !== undefined) {
+          failed(over);
+          return;
+        }
         const id = typeof command["id"] === "string" ? command["id"] : `ask-${asked++}`;
         owed.set(id, { resolve: done, reject: failed });
         // Without an id of the test's own the command must not count as exactly-once.
@@ -141,7 +147,7 @@ function saidByRest(command: Readonly<Record<string, unknown>>): boolean {
   if (path === undefined) return false;
   return (
     path.split("/").every((part) => !part.startsWith(":") || isText(fields[part.slice(1)])) &&
-    (method === "POST" || method === "PUT" || Object.values(fields).every((value) => saidByText(value)))
+    (method === "POST" || method === "PUT" || Object.entries(fields).every(([name, value]) => saidByText(name, value)))
   );
 }
 
@@ -149,10 +155,13 @@ function isText(value: unknown): boolean {
   return typeof value === "string" && value !== "";
 }
 
-function saidByText(value: unknown): boolean {
-  if (Array.isArray(value)) return value.length > 0 && value.every(isText);
-  return isText(value) || typeof value === "number";
+/** In a query everything is text: a number can only be meant where one belongs, a list where one does. */
+function saidByText(name: string, value: unknown): boolean {
+  if (Array.isArray(value)) return name === "types" && value.length > 0 && value.every(isText);
+  return isText(value) ? name !== "types" : typeof value === "number" && NUMBERS.includes(name);
 }
+
+const NUMBERS = ["from", "epoch", "limit", "max_bytes", "pty_from"];
 
 export const restAndEvents: Way = {
   name: "REST and SSE",

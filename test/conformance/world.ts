@@ -17,6 +17,8 @@ export interface World extends AsyncDisposable {
   readonly url: string;
   /** Port of the raw TCP links: another one after a restart. */
   readonly tcpPort: number;
+  /** Port of MQTT without TLS: another one after a restart. */
+  readonly mqttPort: number;
   readonly master: string;
   /** Every prompt that reached Claude in this session. */
   prompts(session: SessionId): readonly string[];
@@ -29,6 +31,8 @@ export interface World extends AsyncDisposable {
   /** Stops as a power loss would: the last `frames` of the session's log were never on the disk. Then starts. */
   losePower(session: SessionId, frames: number): Promise<void>;
   readonly faults: readonly unknown[];
+  /** The operator's log. */
+  readonly printed: readonly string[];
 }
 
 /** `now`: the box's clock, ms since 1970. */
@@ -51,6 +55,7 @@ async function freePort(): Promise<number> {
 class DaemonWorld implements World {
   readonly master = MASTER;
   readonly faults: unknown[] = [];
+  readonly printed: string[] = [];
   readonly #folder = mkdtempSync(join(tmpdir(), "cib-conformance-"));
   readonly #env: Readonly<Record<string, string>>;
   readonly #engine = new ScriptEngine();
@@ -73,6 +78,10 @@ class DaemonWorld implements World {
     return this.#daemon?.tcpPort ?? 0;
   }
 
+  get mqttPort(): number {
+    return this.#daemon?.mqttPort ?? 0;
+  }
+
   prompts(session: SessionId): readonly string[] {
     return this.#engine.prompts.get(session) ?? [];
   }
@@ -90,6 +99,8 @@ class DaemonWorld implements World {
       CIB_AUTH_TOKEN: MASTER,
       CIB_LISTEN: `127.0.0.1:${this.#port}`,
       CIB_TCP_LISTEN: "127.0.0.1:0",
+      CIB_MQTT_LISTEN: "127.0.0.1:0",
+      CIB_MQTTS_LISTEN: "off",
       CIB_DATA: join(this.#folder, "data"),
       CIB_WORKSPACE: join(this.#folder, "workspace"),
       CIB_HOME: join(this.#folder, "home"),
@@ -100,6 +111,7 @@ class DaemonWorld implements World {
       engine: this.#engine,
       now: this.#now,
       fault: (where, thrown) => this.faults.push([where, thrown]),
+      say: (line) => this.printed.push(line),
     });
   }
 

@@ -53,7 +53,14 @@ function processesIn(folder: string): string[] {
 function start(cwd: string): ChildProcess {
   return spawn(process.execPath, [BUNDLE, "serve", "--demo"], {
     cwd,
-    env: { PATH: process.env["PATH"], HOME: cwd, CIB_LISTEN: "127.0.0.1:0" },
+    env: {
+      PATH: process.env["PATH"],
+      HOME: cwd,
+      CIB_LISTEN: "127.0.0.1:0",
+      CIB_TCP_LISTEN: "off",
+      CIB_MQTT_LISTEN: "off",
+      CIB_MQTTS_LISTEN: "off",
+    },
     stdio: ["ignore", "pipe", "pipe"],
   });
 }

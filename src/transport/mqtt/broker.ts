@@ -17,6 +17,10 @@ import { Meter, publishPacket } from "./wire.ts";
 export const MAX_CONNECTIONS = 512;
 /** Connections of one token. */
 export const MAX_CONNECTIONS_A_TOKEN = 64;
+/** Connections without a CONNACK yet: at about 40 KiB each, 10 MiB. */
+export const MAX_HALF_OPEN = 256;
+/** A house behind one address, after the daemon has started again. */
+export const MAX_HALF_OPEN_AN_ADDRESS = 128;
 /** From the connection to its CONNECT: what raw TCP gives, too. */
 export const CONNECT_DEADLINE_MS = 5_000;
 /** One and a half times this without a packet, and a client that wants a longer time or none is taken for dead. */
@@ -68,7 +72,7 @@ export class Broker {
 
   private constructor(options: BrokerOptions) {
     this.#options = options;
-    this.#halfOpen = new HalfOpen();
+    this.#halfOpen = new HalfOpen(MAX_HALF_OPEN, MAX_HALF_OPEN_AN_ADDRESS);
     this.#aedes = new Aedes({
       mq: SILENCE,
       persistence: new Persistence({

@@ -50,6 +50,7 @@ export class Publisher implements Disposable {
   readonly #root: string;
   readonly #sessions = new Map<SessionId, Followed>();
   #watching: Disposable | undefined;
+  #begun = false;
   #looking = false;
   #stopped = false;
 
@@ -63,6 +64,10 @@ export class Publisher implements Disposable {
     this.#watching = this.#options.control.watch(this.#options.who, {
       changed: (info) => this.#changed(info),
       gone: (session) => this.#gone(session),
+    });
+    // Those that are there already are told in the coming turn; what comes later is new, and followed from its first frame.
+    setImmediate(() => {
+      this.#begun = true;
     });
   }
 
@@ -88,12 +93,6 @@ export class Publisher implements Disposable {
     }
   }
 
-  /** The sessions that somebody may see, as their own retained list. */
-  list(maySee: (session: SessionId) => boolean): Buffer {
-    const seen = Array.from(this.#sessions.values()).filter(({ session }) => maySee(session));
-    return json(seen.map(({ session, status }) => ({ session, ...status })));
-  }
-
   /** Those that it knows, with what their status says. */
   get sessions(): ReadonlyMap<SessionId, { readonly status: Status }> {
     return this.#sessions;
@@ -110,10 +109,14 @@ export class Publisher implements Disposable {
     const status = statusOf(info);
     const known = this.#sessions.get(info.session);
     if (known !== undefined && same(known.status, status)) return;
-    const followed = known ?? new Followed(info.session, status, this.#reach(info.session));
+    const from = this.#begun ? 1 : undefined;
+    const followed = known ?? new Followed(info.session, status, this.#reach(info.session), from);
     followed.status = status;
     this.#sessions.set(info.session, followed);
-    if (known === undefined) this.#look(followed);
+    if (known === undefined) {
+      this.#look(followed);
+      followed.late();
+    }
     this.#options.changed?.(info.session, status);
     const topic = this.#topic({ kind: "status", session: info.session });
     if (this.#options.wants.wanted(topic)) this.#options.publish(topic, json(status), true);
@@ -172,14 +175,20 @@ class Followed implements Sink, Disposable {
   status: Status;
   readonly #reach: Reach;
   #attachment: Attachment | undefined;
-  /** Where it goes on after a fault; undefined: from now. */
+  /** Where it begins, or goes on after a fault; undefined: from now. */
   #next: number | undefined;
   #full = false;
 
-  constructor(session: SessionId, status: Status, reach: Reach) {
+  constructor(session: SessionId, status: Status, reach: Reach, from: number | undefined) {
     this.session = session;
     this.status = status;
     this.#reach = reach;
+    this.#next = from;
+  }
+
+  /** Who begins to listen from now on hears what is new then. */
+  late(): void {
+    if (this.#attachment === undefined) this.#next = undefined;
   }
 
   follow(): void {

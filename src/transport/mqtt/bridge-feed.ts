@@ -1,0 +1,126 @@
+/** Bridge feed: one session's frames on their way to a foreign broker, at the pace of its acknowledgements, from the place where the last line broke. */
+import type { Attachment, Control, Principal, SessionInfo } from "../../control/control.ts";
+import { asCibError } from "../../errors.ts";
+import type { Encoded } from "../../frame/codec.ts";
+import { fit } from "../../frame/fit.ts";
+import type { SessionId } from "../../frame/frame.ts";
+import type { CloseReason, Sink } from "../../frame/sink.ts";
+import type { Cursors } from "./bridge-cursors.ts";
+import { formatTopic, type TopicType } from "./topics.ts";
+
+/** Largest payload of a frame: brokers that serve fleets take 128 KiB a message; longer frames are split as for a small client. */
+export const MAX_FRAME_BYTES = 120 * 1024;
+
+/** Which of the two forms go out. */
+export type Frames = "both" | "json" | "cbor" | "off";
+
+export interface FeedOptions {
+  readonly control: Pick<Control, "attach">;
+  readonly who: Principal;
+  readonly root: string;
+  readonly frames: Frames;
+  readonly cursors: Cursors;
+  /** QoS 1; false: the line is gone. */
+  publish(topic: string, payload: Buffer, done: () => void): boolean;
+  full(): boolean;
+  /** The broker acknowledges nothing. */
+  stalled(): void;
+  fault(thrown: unknown): void;
+}
+
+export class BridgeFeed implements Sink, Disposable {
+  readonly #o: FeedOptions;
+  readonly #session: SessionId;
+  /** Messages without acknowledgement by seq, in order. */
+  readonly #unacked = new Map<number, number>();
+  #attachment: Attachment | undefined;
+  #epoch = 0;
+  #full = false;
+
+  /** Goes on where the last one stopped; `info` tells a new session from an old one. */
+  constructor(options: FeedOptions, info: SessionInfo) {
+    this.#o = options;
+    this.#session = info.session;
+    const place = options.cursors.get(info.session);
+    const young = Number(info["created_at"]) >= options.cursors.since;
+    const from = place === undefined ? (young ? 1 : undefined) : place.seq + 1;
+    try {
+      const wish = {
+        session: info.session,
+        ...(from !== undefined && { from }),
+        ...(place !== undefined && place.epoch > 0 && { epoch: place.epoch }),
+      };
+      this.#attachment = options.control.attach(options.who, wish, this);
+    } catch (thrown) {
+      // It went in this very turn, or the token did: that is told elsewhere.
+      if (asCibError(thrown).code === "internal") options.fault(thrown);
+      return;
+    }
+    const { verdict } = this.#attachment;
+    this.#epoch = verdict.epoch;
+    // A place of its own, also before its first frame has gone: it must not begin later at what is then now.
+    if (place?.epoch !== verdict.epoch || verdict.verdict !== "ok")
+      options.cursors.set(info.session, { epoch: verdict.epoch, seq: verdict.from - 1 });
+    if (verdict.verdict !== "ok" && place !== undefined) this.#tell(verdict.from - 1, { ...verdict });
+  }
+
+  write(frame: Encoded): "ok" | "full" | "gone" {
+    const { frames, root } = this.#o;
+    const place = { session: this.#session, type: frame.type as TopicType };
+    let sent = true;
+    if (frames !== "json")
+      for (const piece of fit(frame, MAX_FRAME_BYTES, "cbor"))
+        sent = this.#send(frame.seq, formatTopic({ kind: "frames", ...place }, root), piece) && sent;
+    if (frames !== "cbor")
+      for (const piece of fit(frame, MAX_FRAME_BYTES, "json"))
+        sent = this.#send(frame.seq, formatTopic({ kind: "json", ...place }, root), piece) && sent;
+    if (!sent) return "gone";
+    this.#full = this.#o.full();
+    return this.#full ? "full" : "ok";
+  }
+
+  gap(from: number, to: number): void {
+    this.#tell(to - 1, { session: this.#session, epoch: this.#epoch, gap: [from, to - 1] });
+  }
+
+  close(reason: CloseReason): void {
+    this.#attachment = undefined;
+    if (reason === "too_far_behind") this.#o.stalled();
+  }
+
+  drained(): void {
+    if (!this.#full) return;
+    this.#full = false;
+    this.#attachment?.drained();
+  }
+
+  [Symbol.dispose](): void {
+    this.#attachment?.[Symbol.dispose]();
+    this.#attachment = undefined;
+    this.#unacked.clear();
+  }
+
+  /** That frames are missing, and from where it goes on; with the frames, in their order. */
+  #tell(seq: number, gap: object): void {
+    this.#send(seq, `${this.#o.root}/${this.#session}/gap`, Buffer.from(JSON.stringify(gap)));
+  }
+
+  #send(seq: number, topic: string, payload: Buffer): boolean {
+    this.#unacked.set(seq, (this.#unacked.get(seq) ?? 0) + 1);
+    return this.#o.publish(topic, payload, () => this.#acknowledged(seq));
+  }
+
+  #acknowledged(seq: number): void {
+    const left = (this.#unacked.get(seq) ?? 0) - 1;
+    // Of a line that is no more.
+    if (left < 0) return;
+    this.#unacked.set(seq, left);
+    let arrived: number | undefined;
+    for (const [oldest, open] of this.#unacked) {
+      if (open > 0) break;
+      this.#unacked.delete(oldest);
+      arrived = oldest;
+    }
+    if (arrived !== undefined) this.#o.cursors.set(this.#session, { epoch: this.#epoch, seq: arrived });
+  }
+}
