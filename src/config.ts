@@ -5,6 +5,7 @@ import { homedir } from "node:os";
 import { resolve } from "node:path";
 import * as v from "valibot";
 import { MAX_ASK_TIMEOUT_S, MIN_ASK_TIMEOUT_S } from "./session/answers.ts";
+import { BRIDGE_FRAMES, type BridgeSettings, bridgeSettings, homePrefix } from "./transport/mqtt/bridge-address.ts";
 
 /** A master token shorter than this could be guessed or is a word. */
 export const MIN_TOKEN_CHARS = 32;
@@ -30,6 +31,10 @@ export interface Config {
   /** MQTT without TLS, and with; undefined: off. */
   readonly mqttListen: Listen | undefined;
   readonly mqttsListen: Listen | undefined;
+  /** A foreign broker to join; undefined: none. */
+  readonly bridge: BridgeSettings | undefined;
+  /** Home Assistant's discovery prefix; undefined: no discovery. */
+  readonly homeAssistant: string | undefined;
   readonly tls: { readonly cert: string; readonly key: string } | undefined;
   readonly plain: "loopback" | "private" | "any";
   /** Names by which the box may be reached, beyond loopback, its own addresses and *.local. */
@@ -99,6 +104,12 @@ const VARIABLES = v.object({
   CIB_TCP_LISTEN: text,
   CIB_MQTT_LISTEN: text,
   CIB_MQTTS_LISTEN: text,
+  CIB_MQTT_BRIDGE: text,
+  CIB_MQTT_BRIDGE_CA: text,
+  CIB_MQTT_BRIDGE_FRAMES: choice(BRIDGE_FRAMES, "both"),
+  CIB_MQTT_BRIDGE_NAME: text,
+  CIB_MQTT_BRIDGE_TOKEN: text,
+  CIB_HOME_ASSISTANT: v.optional(v.string(), "off"),
   CIB_TLS_CERT: text,
   CIB_TLS_KEY: text,
   CIB_PLAIN: choice(["loopback", "private", "any"], "private"),
@@ -181,6 +192,8 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
     tcpListen,
     mqttListen,
     mqttsListen,
+    bridge: told(() => bridgeSettings(set)),
+    homeAssistant: told(() => homePrefix(set.CIB_HOME_ASSISTANT)),
     tls: set.CIB_TLS_CERT && set.CIB_TLS_KEY ? { cert: set.CIB_TLS_CERT, key: set.CIB_TLS_KEY } : undefined,
     plain: set.CIB_PLAIN,
     hosts: (set.CIB_HOSTS ?? "").split(/[\s,]+/).filter((name) => name !== ""),
@@ -234,6 +247,16 @@ function readToken(
     );
   }
   return { token: value, minted: false };
+}
+
+/** What a part says of its settings, as a fault of the configuration. */
+function told<T>(read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    if (!(thrown instanceof SyntaxError)) throw thrown;
+    throw new ConfigError(thrown.message);
+  }
 }
 
 /** The same or "off"; the default is every address, and loopback with --dev. */

@@ -31,6 +31,7 @@ import { Sessions } from "./session/sessions.ts";
 import { Webhooks } from "./session/webhooks.ts";
 import { createHttp } from "./transport/http/http.ts";
 import { PortTaken, unlessTaken } from "./transport/listen.ts";
+import { createBridge } from "./transport/mqtt/bridge.ts";
 import { createMqtt } from "./transport/mqtt/mqtt.ts";
 import { Refusals } from "./transport/refusals.ts";
 import { createTcp } from "./transport/tcp/server.ts";
@@ -200,6 +201,7 @@ async function compose(
         sessions: sessions.all().length,
         ...(tcp && { tcp_links: tcp.counts }),
         ...(mqtt && { mqtt: mqtt.counts }),
+        ...(bridge && { mqtt_bridge: bridge.counts }),
         websocket_links: http.links,
         refused: refusals.counts,
         ...(deviceKeys.locked > 0 && { locked_device_keys: deviceKeys.locked }),
@@ -242,6 +244,21 @@ async function compose(
         onRefused: (address, why) => refusals.refused("mqtt", address, why),
       }),
     );
+  const bridge =
+    config.bridge &&
+    undo.use(
+      createBridge({
+        ...config.bridge,
+        id,
+        home: config.homeAssistant,
+        version: VERSION,
+        folder: join(config.data, "bridge"),
+        now,
+        say: deps.say ?? console.error,
+        onFault: fault,
+        onRefused: (address, why) => refusals.refused("mqtt", address, why),
+      }),
+    );
   // First the clients are told, then the sessions end: what they still say is in the log for the next time.
   undo.defer(() => stopping.abort("stopping"));
   const stubborn = await sweep(id, config.sessionUser);
@@ -251,6 +268,7 @@ async function compose(
   await http.start(control, stopping.signal);
   await tcp?.start(control, stopping.signal).catch(PortTaken.by("CIB_TCP_LISTEN", tcpListen));
   await mqtt?.start(control, stopping.signal).catch(PortTaken.by("CIB_MQTT_LISTEN", mqttListen));
+  await bridge?.start(control, stopping.signal);
   const host = config.listen.host.includes(":")
     ? `[${config.listen.host}]`
     : config.listen.host.replace("0.0.0.0", "127.0.0.1");

@@ -39,7 +39,7 @@ const MAY: Readonly<Record<string, readonly string[] | "all">> = {
   // The scripted model and the presenter speak to the box as any client does.
   demo: ["errors", "frame", "client"],
   // The bounds of a setting are the part's that it sets.
-  config: ["errors", "session/answers.ts"],
+  config: ["errors", "session/answers.ts", "transport/mqtt/bridge-address.ts"],
   // One daemon a data folder.
   lock: ["errors", "files"],
   cli: "all",
@@ -65,6 +65,7 @@ const IMPORTER: Readonly<Record<string, string>> = {
   "@noble/curves": "crypto/aead-noble.ts",
   "@noble/hashes": "crypto/aead-noble.ts",
   aedes: "transport/mqtt/broker.ts",
+  "mqtt-packet": "transport/mqtt/packets.ts",
   "@valibot/to-json-schema": "transport/http",
 };
 /** The one schema library: wherever something from outside is checked. */

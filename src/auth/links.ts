@@ -65,6 +65,13 @@ export class Links {
     return new Peer(link, wish, this);
   }
 
+  /** The TLS-PSK key of an identity; for one that is nobody's a key of this boot that nobody knows: it fails as a wrong key does. */
+  psk(identity: string): Uint8Array {
+    const { keys } = this.#options;
+    const known = this.proved(identity) && keys.find(identity);
+    return (known?.key ?? keys.dummy).tlsPsk();
+  }
+
   /** Whose key this is, for one who has proved it elsewhere (TLS-PSK); undefined where its token is no more. */
   proved(keyId: string): Principal | undefined {
     const known = this.#options.keys.find(keyId);

@@ -72,6 +72,10 @@ export class BoxControl implements Control {
     return this.#o.links.proved(keyId);
   }
 
+  psk(identity: string): Uint8Array {
+    return this.#o.links.psk(identity);
+  }
+
   mqttLogin(keyId: string, password: Uint8Array): Principal | undefined {
     return this.#o.links.mqtt(keyId, password);
   }

@@ -49,7 +49,9 @@ export interface Control {
   link(wish: LinkWish): LinkPeer;
   /** Whose key this is (16 hex digits), for one whom TLS-PSK has let in by it. Undefined where it is no more. */
   proved(keyId: string): Principal | undefined;
-  /** The same by the MQTT password of a key, 16 bytes, which is sent in the clear: its holder may open links of this key, and do nothing else. */
+  /** The TLS-PSK key of an identity, which is a key id (16 hex digits); for every other text a key that nobody knows. For the TLS library alone. */
+  psk(identity: string): Uint8Array;
+  /** Whose key it is by the MQTT password of a key, 16 bytes, which is sent in the clear: its holder may open links of this key, and do nothing else. */
   mqttLogin(keyId: string, password: Uint8Array): Principal | undefined;
   /** Runs one command: `raw` is checked here, against schema, scope, session and id. Throws CibError. */
   run(who: Principal, raw: Command | Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Reply>;

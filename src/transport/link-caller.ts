@@ -71,6 +71,11 @@ export class LinkCaller implements Caller {
     this.#cancelDeadline = house.timers.after(HANDSHAKE_DEADLINE_MS, () => this.#refuse("deadline"));
   }
 
+  /** Whether its first record has held. */
+  get lives(): boolean {
+    return this.#connection !== undefined;
+  }
+
   evicted(): void {
     this.#refuse("evicted");
   }

@@ -126,7 +126,11 @@ describe("authorisation", () => {
               if (cell.command["session"] !== session) continue;
               const name = `${shown(cell.command)} bound elsewhere`;
               const outcome = await tried(caller, cell, name);
-              assert.deepEqual(outcome, { code: "not_found", message: `no session ${session}`, retryable: false }, name);
+              assert.deepEqual(
+                outcome,
+                { code: "not_found", message: `no session ${session}`, retryable: false },
+                name,
+              );
             }
           }
         });

@@ -2,7 +2,7 @@
 import { decodeValue, encodeValue, frameOf } from "../../src/frame/codec.ts";
 import type { Frame } from "../../src/frame/frame.ts";
 import { ConnectFailed, helloOf, type Message, MqttClient } from "./mqtt-client.ts";
-import { type Caller, Inbox, Refused, type Stream, type Verdict, type Way } from "./way.ts";
+import { type Caller, Inbox, Refused, type Stream, type Verdict, type Want, type Way } from "./way.ts";
 import type { World } from "./world.ts";
 
 type Fields = Record<string, unknown>;
@@ -34,10 +34,7 @@ export function mqtt(format: Format): Way {
   };
 }
 
-async function follow(
-  wire: Wire,
-  want: Readonly<Record<string, unknown>> & { readonly session: string },
-): Promise<Stream> {
+async function follow(wire: Wire, want: Want): Promise<Stream> {
   const { client } = wire;
   const frames = new Inbox<{ frame: Frame; bytes: number }>();
   let bye = "cut";

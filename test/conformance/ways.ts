@@ -155,9 +155,10 @@ function isText(value: unknown): boolean {
   return typeof value === "string" && value !== "";
 }
 
-/** In a query everything is text: a number can only be meant where one belongs, a list where one does. */
+/** In a query everything is text: numbers, flags and lists can only be meant where they belong. */
 function saidByText(name: string, value: unknown): boolean {
   if (Array.isArray(value)) return name === "types" && value.length > 0 && value.every(isText);
+  if (typeof value === "boolean") return name === "pty";
   return isText(value) ? name !== "types" : typeof value === "number" && NUMBERS.includes(name);
 }
 

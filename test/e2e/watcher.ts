@@ -1,10 +1,11 @@
-/** A watcher: follows a session over WebSocket by docs/PROTOCOL.md alone, and is unforgiving: every frame must be the next one. */
+/** A watcher: follows a session by docs/PROTOCOL.md alone, over whatever it is given, and is unforgiving: every frame must be the next one. */
 import assert from "node:assert/strict";
-import { decode } from "cborg";
-import WebSocket from "ws";
 import { type FrameTypeName, sessionId } from "../../src/frame/frame.ts";
 import { TYPES } from "../../src/frame/registry.ts";
-import { MASTER } from "./box.ts";
+import type { Dial } from "./dials.ts";
+
+/** Before a lost connection is dialled again. */
+const REDIAL_MS = 50;
 
 /** One frame as far as the watcher understands it. */
 export interface Seen {
@@ -24,50 +25,56 @@ interface Verdict {
 const NAMES = new Map(Object.entries(TYPES).map(([name, { number }]) => [number as number, name as FrameTypeName]));
 
 export class Watcher implements Disposable {
+  readonly name: string;
   readonly frames: Seen[] = [];
   readonly verdicts: Verdict[] = [];
   /** What went wrong; checked by the test. */
   readonly faults: string[] = [];
   readonly #session: string;
-  readonly #format: "json" | "cbor";
-  readonly #onFrame: (frame: Seen) => void;
-  #socket: WebSocket | undefined;
+  readonly #dial: Dial;
+  /** Told of every frame, and of every verdict. */
+  readonly #onNews: (frame: Seen | undefined) => void;
+  #cut: (() => void) | undefined;
+  #redial: NodeJS.Timeout | undefined;
   #epoch: number | undefined;
   #first = true;
 
-  constructor(session: string, format: "json" | "cbor", onFrame: (frame: Seen) => void) {
+  constructor(name: string, session: string, dial: Dial, onNews: (frame: Seen | undefined) => void) {
     assert.ok(sessionId(session));
+    this.name = name;
     this.#session = session;
-    this.#format = format;
-    this.#onFrame = onFrame;
+    this.#dial = dial;
+    this.#onNews = onNews;
+    this.#connect();
   }
 
   get next(): number {
     return (this.frames.at(-1)?.seq ?? 0) + 1;
   }
 
-  /** Connects to the box at `url` and goes on where it was. */
-  connect(url: string): void {
-    this.#socket?.terminate();
-    const epoch = this.#epoch === undefined ? "" : `&epoch=${this.#epoch}`;
-    const socket = new WebSocket(`${url.replace("http", "ws")}/ws?session=${this.#session}&from=${this.next}${epoch}`, [
-      `cib.v1.${this.#format}`,
-      `bearer.${MASTER}`,
-    ]);
-    this.#socket = socket;
-    this.#first = true;
-    socket.on("message", (data, binary) => {
-      if (this.#socket !== socket) return;
-      if (binary !== (this.#format === "cbor")) this.faults.push("a message of the other kind");
-      this.#message(this.#format === "cbor" ? decode(data as Buffer, { useMaps: true }) : JSON.parse(String(data)));
-    });
-    // A killed daemon is what the test is about.
-    socket.on("error", () => undefined);
+  [Symbol.dispose](): void {
+    clearTimeout(this.#redial);
+    const cut = this.#cut;
+    this.#cut = undefined;
+    cut?.();
   }
 
-  [Symbol.dispose](): void {
-    this.#socket?.terminate();
-    this.#socket = undefined;
+  /** Goes on where it was, and comes back when the connection is lost: to a box that is killed, over links that are cut. */
+  #connect(): void {
+    this.#first = true;
+    const mine = this.#dial(
+      { session: this.#session, from: this.next, epoch: this.#epoch },
+      {
+        message: (value) => {
+          if (this.#cut === mine) this.#message(value);
+        },
+        closed: () => {
+          if (this.#cut !== mine) return;
+          this.#redial = setTimeout(() => this.#connect(), REDIAL_MS);
+        },
+      },
+    );
+    this.#cut = mine;
   }
 
   #message(message: unknown): void {
@@ -102,6 +109,7 @@ export class Watcher implements Disposable {
     this.#epoch = verdict.epoch;
     if (verdict.verdict === "ahead") this.frames.splice(this.frames.findIndex((frame) => frame.seq >= verdict.from));
     if (verdict.from !== this.next) this.faults.push(`a verdict from ${verdict.from} where ${this.next} was next`);
+    this.#onNews(undefined);
   }
 
   #frame(seq: number, type: FrameTypeName, body: string): void {
@@ -109,6 +117,6 @@ export class Watcher implements Disposable {
     if (seq !== this.next) this.faults.push(`frame ${seq} where ${this.next} was next`);
     const frame = { seq, type, body };
     this.frames.push(frame);
-    this.#onFrame(frame);
+    this.#onNews(frame);
   }
 }

@@ -1,9 +1,11 @@
 /** SSE: server-sent events, one session a stream; the verdict first, then frames, each with an id to come back with. */
+import { parseAttach } from "../../control/commands.ts";
 import type { Attachment, Control, Principal, Verdict } from "../../control/control.ts";
 import { CibError } from "../../errors.ts";
 import type { Encoded } from "../../frame/codec.ts";
-import { fit, MIN_JSON_BYTES } from "../../frame/fit.ts";
+import { fit } from "../../frame/fit.ts";
 import type { CloseReason, Sink } from "../../frame/sink.ts";
+import { checkSize } from "../feed.ts";
 import type { Exchange } from "./listener.ts";
 import type { Stream } from "./peer.ts";
 import { head } from "./wire.ts";
@@ -38,12 +40,9 @@ export class Events {
   /** Begins a stream. Throws what Control.attach throws, and `overloaded`. */
   begin(exchange: Exchange, who: Principal, query: Readonly<Record<string, unknown>>): void {
     if (!this.#options.room()) throw new CibError("overloaded", "connections: all are in use; close some");
-    const maxBytes = query["max_bytes"];
-    if (typeof maxBytes === "number" && maxBytes < MIN_JSON_BYTES) {
-      throw new CibError("bad_request", `max_bytes: expected at least ${MIN_JSON_BYTES} for JSON, got ${maxBytes}`);
-    }
-    const feed = new Feed(exchange, who, typeof maxBytes === "number" ? maxBytes : undefined, () => this.#forget(feed));
-    const want = { ...query, ...lastEventId(exchange) };
+    const want = parseAttach({ ...query, ...lastEventId(exchange) });
+    checkSize(want.max_bytes, "json");
+    const feed = new Feed(exchange, who, want.max_bytes, () => this.#forget(feed));
     if (exchange.request.method === "HEAD") {
       this.#options.control.attach(who, want, feed)[Symbol.dispose]();
       exchange.respond(200, head("text/event-stream"), "");

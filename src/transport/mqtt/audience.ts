@@ -1,9 +1,9 @@
 /** Audience: what is retained, made for each client when it asks: whether the box is there, its sessions, their states. */
 import type { SessionId } from "../../frame/frame.ts";
-import type { Broker } from "./broker.ts";
 import type { Client } from "./client.ts";
 import { matches } from "./client.ts";
 import type { Publisher, Status } from "./publisher.ts";
+import type { Roster } from "./roster.ts";
 import { formatTopic, mayHear, type Topic } from "./topics.ts";
 import { publishPacket } from "./wire.ts";
 
@@ -14,7 +14,7 @@ const RANKS: Readonly<Record<string, number>> = { waiting_for_input: 0, working:
 const ONLINE = formatTopic({ kind: "online" });
 
 export interface AudienceOptions {
-  readonly broker: Pick<Broker, "clients" | "publish" | "wanted">;
+  readonly roster: Roster;
   readonly publisher: Pick<Publisher, "sessions">;
 }
 
@@ -54,16 +54,17 @@ export class Audience {
     this.#listing = true;
     queueMicrotask(() => {
       this.#listing = false;
-      for (const client of this.#options.broker.clients) {
+      const { roster } = this.#options;
+      for (const client of roster.clients) {
         const topic = formatTopic({ kind: "sessions", client: client.id });
-        if (this.#options.broker.wanted(topic)) this.#options.broker.publish(topic, this.#list(client));
+        if (roster.wanted(topic)) roster.publish(topic, this.#list(client));
       }
     });
   }
 
   /** The daemon's own last will: it stops. */
   offline(): void {
-    this.#options.broker.publish(ONLINE, Buffer.from("0"));
+    this.#options.roster.publish(ONLINE, Buffer.from("0"));
   }
 
   *#retained(client: Client): Generator<Retained, void> {

@@ -1,4 +1,5 @@
-/** Bridge address: CIB_MQTT_BRIDGE, taken apart once; its secrets never come back out in a message. */
+/** Bridge address: what CIB_MQTT_BRIDGE and its companions say, taken apart once; its secrets never come back out in a message. */
+import { readFileSync } from "node:fs";
 
 /** Where a foreign broker is, and as whom we come there. */
 export interface BridgeAddress {
@@ -44,10 +45,75 @@ function plain(part: string): string {
   }
 }
 
-/** Topic levels that would stand where a session's topics stand. */
+/** One level of a topic. */
 const BOX = /^[A-Za-z0-9][A-Za-z0-9_.-]{0,31}$/;
 
-/** Whether a box may be called so in topics: one level, 1 to 32 letters, digits or _.- */
-export function isBoxName(name: string): boolean {
-  return BOX.test(name);
+/** Which of a frame's two forms go out over the bridge. */
+export const BRIDGE_FRAMES = ["both", "json", "cbor", "off"] as const;
+export type BridgeFrames = (typeof BRIDGE_FRAMES)[number];
+
+export interface BridgeSettings {
+  readonly address: BridgeAddress;
+  /** Certificates (PEM) that are trusted in place of the system's. */
+  readonly ca?: string;
+  /** As whom it publishes and takes commands; without one it carries sealed links only. */
+  readonly token?: string;
+  /** What the box is called in topics; left out: twelve digits of its id. */
+  readonly name?: string;
+  readonly frames: BridgeFrames;
+}
+
+export interface BridgeVariables {
+  readonly CIB_MQTT_BRIDGE?: string | undefined;
+  readonly CIB_MQTT_BRIDGE_CA?: string | undefined;
+  readonly CIB_MQTT_BRIDGE_TOKEN?: string | undefined;
+  readonly CIB_MQTT_BRIDGE_NAME?: string | undefined;
+  readonly CIB_MQTT_BRIDGE_FRAMES: BridgeFrames;
+}
+
+/** Undefined: no bridge. Throws SyntaxError naming the variable and what to do. */
+export function bridgeSettings(set: BridgeVariables): BridgeSettings | undefined {
+  const {
+    CIB_MQTT_BRIDGE: url,
+    CIB_MQTT_BRIDGE_TOKEN: token,
+    CIB_MQTT_BRIDGE_NAME: name,
+    CIB_MQTT_BRIDGE_CA: ca,
+  } = set;
+  if (url === undefined || url === "off") return undefined;
+  if (name !== undefined && !BOX.test(name))
+    throw new SyntaxError(`CIB_MQTT_BRIDGE_NAME: expected 1 to 32 letters, digits or _.-, got "${name.slice(0, 40)}"`);
+  return {
+    address: named("CIB_MQTT_BRIDGE", () => bridgeAddress(url)),
+    ...(ca !== undefined && { ca: named("CIB_MQTT_BRIDGE_CA", () => certificates(ca)) }),
+    ...(token !== undefined && { token }),
+    ...(name !== undefined && { name }),
+    frames: set.CIB_MQTT_BRIDGE_FRAMES,
+  };
+}
+
+/** Home Assistant's discovery prefix; undefined: no discovery. Throws SyntaxError. */
+export function homePrefix(text: string): string | undefined {
+  if (text === "off") return undefined;
+  if (text === "on") return "homeassistant";
+  if (/^[A-Za-z0-9_-]{1,32}(\/[A-Za-z0-9_-]{1,32}){0,2}$/.test(text) && !/^cib(\/|$)/.test(text)) return text;
+  throw new SyntaxError(`CIB_HOME_ASSISTANT: expected off, on, or a discovery prefix, got "${text.slice(0, 40)}"`);
+}
+
+function certificates(path: string): string {
+  let text = "";
+  try {
+    text = readFileSync(path, "utf8");
+  } catch {
+    // The same words: who cannot read it has no certificates either.
+  }
+  if (text.includes("-----BEGIN CERTIFICATE-----")) return text;
+  throw new SyntaxError(`no certificates (PEM) at ${path}`);
+}
+
+function named<T>(variable: string, read: () => T): T {
+  try {
+    return read();
+  } catch (thrown) {
+    throw new SyntaxError(`${variable}: ${(thrown as Error).message}`);
+  }
 }

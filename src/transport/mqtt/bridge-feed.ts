@@ -5,26 +5,24 @@ import type { Encoded } from "../../frame/codec.ts";
 import { fit } from "../../frame/fit.ts";
 import type { SessionId } from "../../frame/frame.ts";
 import type { CloseReason, Sink } from "../../frame/sink.ts";
+import type { BridgeFrames } from "./bridge-address.ts";
 import type { Cursors } from "./bridge-cursors.ts";
 import { formatTopic, type TopicType } from "./topics.ts";
 
 /** Largest payload of a frame: brokers that serve fleets take 128 KiB a message; longer frames are split as for a small client. */
 export const MAX_FRAME_BYTES = 120 * 1024;
 
-/** Which of the two forms go out. */
-export type Frames = "both" | "json" | "cbor" | "off";
-
 export interface FeedOptions {
   readonly control: Pick<Control, "attach">;
   readonly who: Principal;
   readonly root: string;
-  readonly frames: Frames;
+  readonly frames: BridgeFrames;
   readonly cursors: Cursors;
   /** QoS 1; false: the line is gone. */
   publish(topic: string, payload: Buffer, done: () => void): boolean;
   full(): boolean;
-  /** The broker acknowledges nothing. */
-  stalled(): void;
+  /** It cannot go on over this line. */
+  stalled(why: string): void;
   fault(thrown: unknown): void;
 }
 
@@ -61,7 +59,7 @@ export class BridgeFeed implements Sink, Disposable {
     // A place of its own, also before its first frame has gone: it must not begin later at what is then now.
     if (place?.epoch !== verdict.epoch || verdict.verdict !== "ok")
       options.cursors.set(info.session, { epoch: verdict.epoch, seq: verdict.from - 1 });
-    if (verdict.verdict !== "ok" && place !== undefined) this.#tell(verdict.from - 1, { ...verdict });
+    if (verdict.verdict !== "ok" && from !== undefined) this.#tell(verdict.from - 1, { ...verdict });
   }
 
   write(frame: Encoded): "ok" | "full" | "gone" {
@@ -85,7 +83,9 @@ export class BridgeFeed implements Sink, Disposable {
 
   close(reason: CloseReason): void {
     this.#attachment = undefined;
-    if (reason === "too_far_behind") this.#o.stalled();
+    if (reason === "too_far_behind") this.#o.stalled("it has not acknowledged anything for a minute");
+    // A fault under the reader: with the next line, and its wait before, it goes on where it was.
+    else if (reason === "detached") this.#o.stalled("a log could not be read");
   }
 
   drained(): void {

@@ -156,7 +156,9 @@ export class Line {
 
   /** What a session of before may have left: the broker keeps it for us. */
   unsubscribe(filters: readonly string[]): void {
-    this.#write({ cmd: "unsubscribe", messageId: this.nextPacketId(), unsubscriptions: [...filters] });
+    const messageId = this.nextPacketId();
+    this.#subscribing.set(messageId, []);
+    this.#write({ cmd: "unsubscribe", messageId, unsubscriptions: [...filters] });
   }
 
   /** Packs the writes of `body` together. */
@@ -236,8 +238,11 @@ export class Line {
       case "suback":
         this.#subscribed(packet.messageId ?? 0, packet.granted);
         return;
+      case "unsuback":
+        this.#subscribing.delete(packet.messageId ?? 0);
+        return;
       default:
-        // unsuback and pingresp: it is alive, and that is all they say.
+        // pingresp: it is alive, and that is all it says.
         return;
     }
   }
@@ -310,6 +315,10 @@ function wordsOf(failure: unknown): string {
   if (!(failure instanceof Error)) return "unknown fault";
   const { code } = failure as NodeJS.ErrnoException;
   // Node tries every address of a name, and then throws them all.
-  const first = failure instanceof AggregateError ? (failure.errors[0] as NodeJS.ErrnoException | undefined) : undefined;
-  return first?.code ?? (code === undefined || failure.message.includes(code) ? failure.message : `${failure.message} (${code})`);
+  const first =
+    failure instanceof AggregateError ? (failure.errors[0] as NodeJS.ErrnoException | undefined) : undefined;
+  return (
+    first?.code ??
+    (code === undefined || failure.message.includes(code) ? failure.message : `${failure.message} (${code})`)
+  );
 }

@@ -9,9 +9,9 @@ import { Client, type Qos } from "./client.ts";
 import { type Admission, CONNACK, ConnectRefused, type Hello } from "./lobby.ts";
 import { MAX_UNRELEASED, Persistence } from "./persistence.ts";
 import type { Arrival } from "./ports.ts";
-import { MAX_LEVELS, mayHear, maySay, parseTopic, type Topic } from "./topics.ts";
-import { Tree } from "./tree.ts";
-import { Meter, publishPacket } from "./wire.ts";
+import { Roster } from "./roster.ts";
+import { MAX_LEVELS, maySay, parseTopic, type Topic } from "./topics.ts";
+import { Meter } from "./wire.ts";
 
 /** Connections at once: at about 40 KiB each, 20 MiB. */
 export const MAX_CONNECTIONS = 512;
@@ -61,27 +61,30 @@ interface Visitor {
 }
 
 export class Broker {
+  /** Those that are in. */
+  readonly roster: Roster;
   readonly #options: BrokerOptions;
   readonly #aedes: Aedes;
+  readonly #persistence: Persistence;
   /** By the broker's own object, for as long as that one has something to say: a will comes after the end. */
   readonly #visitors = new WeakMap<AedesClient, Visitor>();
   readonly #open = new Set<Visitor>();
-  readonly #clients = new Map<string, Client>();
-  readonly #tree = new Tree<Client>();
   readonly #halfOpen: HalfOpen;
 
   private constructor(options: BrokerOptions) {
     this.#options = options;
+    this.roster = new Roster(options.wantsChanged);
     this.#halfOpen = new HalfOpen(MAX_HALF_OPEN, MAX_HALF_OPEN_AN_ADDRESS);
+    this.#persistence = new Persistence({
+      file: options.file,
+      write: options.write,
+      granted: ({ id }, topic) => this.roster.find(id)?.has(topic) ?? false,
+      acknowledged: ({ id }, packetId) => this.#acknowledged(id, packetId),
+      fault: options.fault,
+    });
     this.#aedes = new Aedes({
       mq: SILENCE,
-      persistence: new Persistence({
-        file: options.file,
-        write: options.write,
-        granted: ({ id }, topic) => this.#clients.get(id)?.has(topic) ?? false,
-        acknowledged: ({ id }, packetId) => this.#acknowledged(id, packetId),
-        fault: options.fault,
-      }),
+      persistence: this.#persistence,
       heartbeatInterval: HEARTBEAT_MS,
       connectTimeout: options.limits?.connectMs ?? CONNECT_DEADLINE_MS,
       drainTimeout: 0,
@@ -106,15 +109,6 @@ export class Broker {
     const broker = new Broker(options);
     await broker.#aedes.listen();
     return broker;
-  }
-
-  /** Clients that are in. */
-  get clients(): Iterable<Client> {
-    return this.#clients.values();
-  }
-
-  get size(): number {
-    return this.#clients.size;
   }
 
   /** Connections that have not come in yet. */
@@ -151,28 +145,6 @@ export class Broker {
     });
   }
 
-  /** Sends to everybody who listens and may hear it, QoS 0. */
-  publish(topic: string, payload: Buffer): void {
-    const parsed = parseTopic(topic);
-    if (parsed === undefined) return;
-    let packet: Buffer | undefined;
-    for (const client of this.#tree.match(topic)) {
-      if (!client.live || !mayHear(client.guest, parsed)) continue;
-      packet ??= publishPacket(topic, payload, false);
-      client.send(packet);
-    }
-  }
-
-  wanted(topic: string): boolean {
-    const parsed = parseTopic(topic);
-    return parsed !== undefined && this.#tree.some(topic, ({ guest }) => mayHear(guest, parsed));
-  }
-
-  /** Whether somebody has a filter there; each message is looked at again. */
-  within(prefix: string): boolean {
-    return this.#tree.within(prefix, () => true);
-  }
-
   async close(): Promise<void> {
     for (const { arrival } of [...this.#open]) arrival.stream.destroy();
     await new Promise<void>((resolve) => this.#aedes.close(() => resolve()));
@@ -189,9 +161,8 @@ export class Broker {
     this.#aedes.on("unsubscribe", (filters, aedes) => {
       const client = this.#visitors.get(aedes)?.client;
       if (client === undefined) return;
-      for (const filter of filters) this.#forget(client, filter);
+      this.roster.unsubscribe(client, filters);
       this.#options.unsubscribed(client);
-      this.#options.wantsChanged();
     });
     const lost = (aedes: AedesClient, failure: Error): void => {
       const visitor = this.#visitors.get(aedes);
@@ -239,38 +210,36 @@ export class Broker {
   }
 
   #room({ name, guest }: Admission): void {
-    const same = [...this.#clients.values()].filter((client) => client.name === name && client.id !== guest.clientId);
-    if (same.length >= (this.#options.limits?.connectionsAToken ?? MAX_CONNECTIONS_A_TOKEN))
+    const others = this.roster.countOthers(name, guest.clientId);
+    if (others >= (this.#options.limits?.connectionsAToken ?? MAX_CONNECTIONS_A_TOKEN))
       throw new ConnectRefused(CONNACK.unavailable, "too many connections of this token");
     // A link's password may be a sniffer's: it takes nobody's place who has proved more.
-    const before = this.#clients.get(guest.clientId);
+    const before = this.roster.find(guest.clientId);
     if (before !== undefined && before.guest.link !== guest.link)
       throw new ConnectRefused(CONNACK.identifier, "client id: taken by one who came in another way");
   }
 
   /** §3.1.4: the newer connection of a client id ends the older one. */
   #takeOver(client: Client): void {
-    const before = this.#clients.get(client.id);
+    const before = this.roster.find(client.id);
     if (before !== undefined) {
       this.#left(before);
       before.close("superseded");
     }
-    this.#clients.set(client.id, client);
+    this.roster.add(client);
   }
 
   #came(aedes: AedesClient): void {
     const client = this.#visitors.get(aedes)?.client;
-    if (client === undefined || this.#clients.get(client.id) !== client) return;
+    if (client === undefined || !this.roster.holds(client)) return;
     client.live = true;
     this.#options.came(client);
   }
 
   #left(client: Client): void {
-    if (this.#clients.get(client.id) !== client) return;
-    this.#clients.delete(client.id);
-    for (const filter of client.subscriptions) this.#tree.delete(filter, client);
+    if (!this.roster.holds(client)) return;
+    this.roster.delete(client);
     this.#options.left(client);
-    this.#options.wantsChanged();
   }
 
   #mayPublish(aedes: AedesClient | null, packet: { topic: string; retain: boolean }): Error | null {
@@ -283,9 +252,12 @@ export class Broker {
     const visitor = aedes === null ? undefined : this.#visitors.get(aedes);
     const topic = parseTopic(packet.topic);
     if (visitor?.client === undefined || topic === undefined) return;
+    const { client } = visitor;
+    // §4.3.3. A will of QoS 2 has no packet id, and comes once.
+    if (packet.qos === 2 && packet.messageId !== undefined && !this.#persistence.first(client, packet)) return;
     try {
       const payload = typeof packet.payload === "string" ? Buffer.from(packet.payload) : packet.payload;
-      this.#options.said(visitor.client, topic, payload, visitor.arrival.stream.destroyed);
+      this.#options.said(client, topic, payload, visitor.arrival.stream.destroyed);
     } catch (thrown) {
       this.#options.fault(thrown);
     }
@@ -294,23 +266,14 @@ export class Broker {
   /** Also for those that a client had before: what it may hear may have changed. */
   #subscribe(aedes: AedesClient, filter: string, qos: Qos): boolean {
     const client = this.#visitors.get(aedes)?.client;
-    if (client === undefined || this.#clients.get(client.id) !== client) return false;
-    if (!client.subscribe(filter, qos)) {
-      this.#options.refused(client.arrival.address, "a subscription");
-      return false;
-    }
-    this.#tree.add(filter, client);
-    this.#options.wantsChanged();
-    return true;
-  }
-
-  #forget(client: Client, filter: string): void {
-    client.unsubscribe(filter);
-    this.#tree.delete(filter, client);
+    if (client === undefined || !this.roster.holds(client)) return false;
+    if (this.roster.subscribe(client, filter, qos)) return true;
+    this.#options.refused(client.arrival.address, "a subscription");
+    return false;
   }
 
   #acknowledged(id: string, packetId: number): void {
-    const client = this.#clients.get(id);
+    const client = this.roster.find(id);
     if (client === undefined) return;
     client.acknowledged(packetId);
     this.#options.acknowledged(client, packetId);

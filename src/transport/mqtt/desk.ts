@@ -74,7 +74,11 @@ export class Desk {
 
   /** The daemon ends, or the token has: what every delivery says as its last word. */
   bye(reason: "stopping" | "revoked" | "expired"): void {
-    for (const delivery of [...this.#deliveries.values()]) delivery.close(reason);
+    for (const delivery of [...this.#deliveries.values()]) {
+      const { attachment } = delivery;
+      delivery.close(reason);
+      attachment?.[Symbol.dispose]();
+    }
   }
 
   closed(): void {

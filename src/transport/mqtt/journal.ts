@@ -38,7 +38,7 @@ export class Journal {
     const file = await open(path, "a", PRIVATE);
     if (whole < text.length) await file.truncate(whole);
     const lines = text.toString("utf8", 0, whole).split("\n").slice(0, -1);
-    return { journal: new Journal(path, file, whole), values: lines.flatMap(valueOf) };
+    return { journal: new Journal(path, file, whole), values: lines.flatMap(parsed) };
   }
 
   /** Bytes in the file. */
@@ -121,7 +121,7 @@ export async function replaceFile(path: string, bytes: Uint8Array): Promise<File
   return open(path, "a", PRIVATE);
 }
 
-function valueOf(line: string): unknown[] {
+function parsed(line: string): unknown[] {
   try {
     return [JSON.parse(line)];
   } catch {

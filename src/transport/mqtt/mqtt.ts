@@ -68,7 +68,7 @@ class Mqtt implements MqttTransport {
   }
 
   get counts(): { clients: number; halfOpen: number; refused: number } {
-    return { clients: this.#broker?.size ?? 0, halfOpen: this.#broker?.halfOpen ?? 0, refused: this.#refused };
+    return { clients: this.#broker?.roster.size ?? 0, halfOpen: this.#broker?.halfOpen ?? 0, refused: this.#refused };
   }
 
   async start(control: Control, signal: AbortSignal): Promise<void> {
@@ -81,16 +81,16 @@ class Mqtt implements MqttTransport {
     const publisher = new Publisher({
       control,
       who: this.#options.reader,
-      wants: broker,
+      wants: broker.roster,
       publish: (topic, payload) => {
-        broker.publish(topic, payload);
+        broker.roster.publish(topic, payload);
         return true;
       },
       changed: () => this.#audience?.changed(),
       fault: (thrown) => this.#fault(thrown),
     });
     this.#publisher = publisher;
-    this.#audience = new Audience({ broker, publisher });
+    this.#audience = new Audience({ roster: broker.roster, publisher });
     publisher.start();
     await this.#open();
     signal.addEventListener("abort", () => void this.#stop(), { once: true });

@@ -99,8 +99,7 @@ export class Packets {
     if (missing > 0) large.head = Buffer.concat([large.head, taken.subarray(0, missing)]);
     // The length of the topic may have come just now, and with it how much is missing.
     const more = headBytes(large) - large.head.length;
-    if (missing > 0 && more > 0)
-      large.head = Buffer.concat([large.head, taken.subarray(missing, missing + more)]);
+    if (missing > 0 && more > 0) large.head = Buffer.concat([large.head, taken.subarray(missing, missing + more)]);
     large.left -= taken.length;
     if (large.left === 0) {
       this.#large = undefined;

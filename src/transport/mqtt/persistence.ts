@@ -59,7 +59,8 @@ export class Persistence {
   readonly #options: PersistenceOptions;
   /** By client id, who was there last at the end. */
   readonly #kept = new Map<string, Map<string, Subscription["qos"]>>();
-  readonly #unreleased = new Map<string, Set<number>>();
+  /** Packet ids of QoS 2 by client, and whether the message has been taken. */
+  readonly #unreleased = new Map<string, Map<number, boolean>>();
   #saving: Promise<void> | undefined;
 
   /** Reads the file. One that cannot be understood costs its clients a new subscription, and nothing else. */
@@ -111,10 +112,11 @@ export class Persistence {
   }
 
   async incomingStorePacket(client: Named, { messageId = 0 }: Numbered): Promise<void> {
-    const ids = this.#unreleased.get(client.id) ?? new Set<number>();
+    const ids = this.#unreleased.get(client.id) ?? new Map<number, boolean>();
+    if (ids.has(messageId)) return;
     if (ids.size >= MAX_UNRELEASED) throw new Error(`more than ${MAX_UNRELEASED} messages of QoS 2 wait for PUBREL`);
     this.#unreleased.delete(client.id);
-    this.#unreleased.set(client.id, ids.add(messageId));
+    this.#unreleased.set(client.id, ids.set(messageId, false));
     const [oldest] = this.#unreleased.keys();
     if (this.#unreleased.size > MAX_KEPT_CLIENTS && oldest !== undefined) this.#unreleased.delete(oldest);
   }
@@ -123,6 +125,14 @@ export class Persistence {
     const ids = this.#unreleased.get(client.id);
     if (ids?.delete(messageId) !== true) throw new Error("no such packet");
     if (ids.size === 0) this.#unreleased.delete(client.id);
+  }
+
+  /** Whether this is the first time: of repeats that come in one chunk the broker publishes each. */
+  first(client: Named, { messageId = 0 }: Numbered): boolean {
+    const ids = this.#unreleased.get(client.id);
+    if (ids?.get(messageId) !== false) return false;
+    ids.set(messageId, true);
+    return true;
   }
 
   async cleanIncoming(client: Named): Promise<void> {

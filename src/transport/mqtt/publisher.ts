@@ -237,7 +237,7 @@ class Followed implements Sink, Disposable {
   }
 }
 
-function statusOf({ state, model, title, waiting }: SessionInfo): Status {
+export function statusOf({ state, model, title, waiting }: SessionInfo): Status {
   return {
     state: String(state),
     model: typeof model === "string" ? model : null,

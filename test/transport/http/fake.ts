@@ -53,6 +53,10 @@ export class FakeControl implements Control {
     throw new Error("no links here");
   };
 
+  psk(): Uint8Array {
+    throw new Error("no keys here");
+  }
+
   proved(): undefined {}
 
   mqttLogin(): undefined {}

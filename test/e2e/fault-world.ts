@@ -1,0 +1,228 @@
+/** The world of the fault test: writers that repeat until they are acknowledged, and watchers, over every transport. */
+import assert from "node:assert/strict";
+import { type Model, startModel } from "../../src/demo/model.ts";
+import { freePort, MASTER, TestBox } from "./box.ts";
+import { type DeviceKey, type Dial, events, rawTcp, SealedTcp, webSocket } from "./dials.ts";
+import type { Random } from "./randomness.ts";
+import { RoughLink } from "./rough-link.ts";
+import { Watcher } from "./watcher.ts";
+
+/** Counts what happens and lets others wait for it. */
+export class Pulse {
+  #count = 0;
+  readonly #waiting = new Set<{ readonly check: () => boolean; readonly done: () => void }>();
+
+  readonly beat = (): void => {
+    this.#count++;
+    for (const waiting of [...this.#waiting]) if (waiting.check()) waiting.done();
+  };
+
+  /** Resolves after `n` more events, or when `ms` have passed without enough of them. */
+  after(n: number, ms: number): Promise<void> {
+    const goal = this.#count + n;
+    return this.until(() => this.#count >= goal, ms).catch(() => undefined);
+  }
+
+  until(check: () => boolean, ms: number): Promise<void> {
+    if (check()) return Promise.resolve();
+    return new Promise((resolve, reject) => {
+      const entry = {
+        check,
+        done: () => {
+          clearTimeout(timer);
+          this.#waiting.delete(entry);
+          resolve();
+        },
+      };
+      const timer = setTimeout(() => {
+        this.#waiting.delete(entry);
+        reject(new Error("it did not happen in time"));
+      }, ms);
+      this.#waiting.add(entry);
+    });
+  }
+}
+
+/** An input sent once: what the box said to it, or undefined where the connection was lost. */
+type Post = (input: { text: string; id: string }) => Promise<Readonly<Record<string, unknown>> | undefined>;
+
+/** Sends `say w<n>` with id n, one after the other, each repeated until it is acknowledged. */
+class Writer {
+  readonly #post: Post;
+  readonly #pulse: Pulse;
+  readonly #inputs: Inputs;
+  #stop = false;
+
+  constructor(post: Post, inputs: Inputs, pulse: Pulse) {
+    this.#post = post;
+    this.#inputs = inputs;
+    this.#pulse = pulse;
+  }
+
+  async run(mayGoOn: () => boolean): Promise<void> {
+    while (!this.#stop) {
+      await this.#pulse.until(() => mayGoOn() || this.#stop, 120_000);
+      if (this.#stop) return;
+      await this.#one(++this.#inputs.sent);
+    }
+  }
+
+  stop(): void {
+    this.#stop = true;
+    this.#pulse.beat();
+  }
+
+  async #one(n: number): Promise<void> {
+    for (;;) {
+      const error = await this.#post({ text: `say w${n}`, id: `id-${n}` });
+      if (error !== undefined && !("error" in error)) {
+        this.#inputs.acknowledged.push(n);
+        this.#pulse.beat();
+        return;
+      }
+      // Killed or cut under the call: the same id goes out again.
+      if (error !== undefined)
+        assert.equal((error["error"] as { retryable: boolean }).retryable, true, JSON.stringify(error));
+      await this.#pulse.after(1, 250);
+    }
+  }
+}
+
+/** Of all writers together. */
+export interface Inputs {
+  /** Sent at least once, perhaps without a reply. */
+  sent: number;
+  readonly acknowledged: number[];
+}
+
+function postByRest(port: number, session: string): Post {
+  return async (input) => {
+    try {
+      const response = await fetch(`http://127.0.0.1:${port}/api/sessions/${session}/input`, {
+        method: "POST",
+        headers: { authorization: `Bearer ${MASTER}`, "content-type": "application/json" },
+        body: JSON.stringify(input),
+      });
+      return (await response.json()) as Record<string, unknown>;
+    } catch {
+      return undefined;
+    }
+  };
+}
+
+/** Over a sealed link that is opened anew when it is lost. */
+function postByTcp(port: number, session: string, key: DeviceKey): Post {
+  let open: SealedTcp | undefined;
+  let reply: (value: Readonly<Record<string, unknown>> | undefined) => void = () => undefined;
+  return (input) =>
+    new Promise((resolve) => {
+      const command = { cmd: "input", session, ...input };
+      reply = resolve;
+      if (open !== undefined) {
+        open.send(command);
+        return;
+      }
+      const link = new SealedTcp(port, key, {
+        open: () => {
+          open = link;
+          link.send(command);
+        },
+        item: (value) => {
+          const said = Object.fromEntries(value as Map<string, unknown>);
+          if (said["error"] instanceof Map) said["error"] = Object.fromEntries(said["error"]);
+          if ("re" in said) reply(said);
+        },
+        closed: () => {
+          if (open === link) open = undefined;
+          reply(undefined);
+        },
+      });
+    });
+}
+
+export interface World extends AsyncDisposable {
+  readonly model: Model;
+  readonly box: TestBox;
+  readonly session: string;
+  readonly pulse: Pulse;
+  readonly watchers: readonly Watcher[];
+  readonly inputs: Inputs;
+  /** Lets the writers write; resolves when they have been stopped and everything they sent is acknowledged. */
+  write(): Promise<void>;
+  stopWriting(): void;
+  cuts(): number;
+}
+
+/** A box with real Claude Code, and a client of every transport at it, each over a rough link of its own. */
+export async function openFaultWorld(random: Random): Promise<World> {
+  const pulse = new Pulse();
+  const owned: (Disposable | AsyncDisposable)[] = [];
+  const own = <T extends Disposable | AsyncDisposable>(thing: T): T => {
+    owned.push(thing);
+    return thing;
+  };
+  const model = own(
+    await startModel(({ last }) => {
+      pulse.beat();
+      const words = [...last.matchAll(/say (w\d+|done)/g)].map((match) => match[1]);
+      return { blocks: [{ text: [`You said ${words.at(-1)}.\n`, "And ", "that ", "was it."], everyMs: 4 }] };
+    }),
+  );
+  const tcpPort = await freePort();
+  const box = own(await TestBox.start({ model: model.url, env: { CIB_TCP_LISTEN: `127.0.0.1:${tcpPort}` } }));
+  const httpPort = Number(new URL(box.url).port);
+  const { body } = await box.call("POST", "/api/sessions", {});
+  const session = String(body["session"]);
+  const links: RoughLink[] = [];
+  /** A rough link of its own to this port. */
+  const rough = async (target: number): Promise<number> => {
+    const link = own(await RoughLink.open(target, random));
+    links.push(link);
+    return link.port;
+  };
+  let delivered = 0;
+  const watch = (name: string, dial: Dial, first = false): Watcher =>
+    own(
+      new Watcher(name, session, dial, (frame) => {
+        if (first && frame?.type === "stop") delivered++;
+        pulse.beat();
+      }),
+    );
+  const watchers = [
+    watch("WebSocket, json", webSocket(await rough(httpPort), "json"), true),
+    watch("WebSocket, cbor", webSocket(await rough(httpPort), "cbor")),
+    watch("SSE", events(await rough(httpPort))),
+    watch("raw TCP", rawTcp(await rough(tcpPort), await deviceKey(box))),
+  ];
+  const inputs: Inputs = { sent: 0, acknowledged: [] };
+  const writers = [
+    postByRest(await rough(httpPort), session),
+    postByTcp(await rough(tcpPort), session, await deviceKey(box)),
+  ].map((post) => new Writer(post, inputs, pulse));
+  return {
+    model,
+    box,
+    session,
+    pulse,
+    watchers,
+    inputs,
+    write: async () => {
+      await Promise.all(writers.map((writer) => writer.run(() => inputs.acknowledged.length - delivered < 4)));
+    },
+    stopWriting: () => {
+      for (const writer of writers) writer.stop();
+    },
+    cuts: () => links.reduce((sum, link) => sum + link.cuts, 0),
+    async [Symbol.asyncDispose]() {
+      for (const thing of owned.reverse()) {
+        if (Symbol.asyncDispose in thing) await thing[Symbol.asyncDispose]();
+        else thing[Symbol.dispose]();
+      }
+    },
+  };
+}
+
+async function deviceKey(box: TestBox): Promise<DeviceKey> {
+  const wish = { label: "device", scopes: ["sessions:read", "sessions:input"], device: true };
+  return (await box.call("POST", "/api/tokens", wish)).body["key"] as DeviceKey;
+}

@@ -1,0 +1,15 @@
+/** Randomness with a seed: the same faults for the same seed. */
+
+/** A whole number from 0 up to `below`, not included. */
+export type Random = (below: number) => number;
+
+/** Mulberry32. */
+export function randomness(seed: number): Random {
+  let state = seed;
+  return (below) => {
+    state = (state + 0x6d2b79f5) | 0;
+    let t = Math.imul(state ^ (state >>> 15), 1 | state);
+    t = (t + Math.imul(t ^ (t >>> 7), 61 | t)) ^ t;
+    return ((t ^ (t >>> 14)) >>> 0) % below;
+  };
+}
