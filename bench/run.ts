@@ -12,6 +12,7 @@ import { fanOut } from "./fan-out.ts";
 import { firstText } from "./first-text.ts";
 import { idle } from "./idle.ts";
 import { log } from "./log.ts";
+import { probing } from "./probing.ts";
 import { type Answer, exceeded, type Limit, type Question } from "./question.ts";
 import { start } from "./start.ts";
 import { table } from "./stats.ts";
@@ -30,6 +31,7 @@ const QUESTIONS: readonly Question[] = [
   turn,
   fanOut,
   crypto,
+  probing,
 ];
 
 const { values, positionals } = parseArgs({

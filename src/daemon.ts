@@ -10,7 +10,8 @@ import { createEngine } from "./agent/engine.ts";
 import { Login } from "./agent/login.ts";
 import { sweep } from "./agent/process-tree.ts";
 import { DeviceKeys } from "./auth/device-keys.ts";
-import { Gate, type Principal } from "./auth/gate.ts";
+import { ENVELOPE_FAULTS, Envelopes } from "./auth/envelopes.ts";
+import { Gate } from "./auth/gate.ts";
 import { Links } from "./auth/links.ts";
 import { LoginToken } from "./auth/login-token.ts";
 import { Tokens } from "./auth/tokens.ts";
@@ -53,8 +54,9 @@ export interface Daemon {
   readonly port: number;
   /** Port of the raw TCP links; undefined where they are off. */
   readonly tcpPort: number | undefined;
-  /** The same for MQTT without TLS. */
+  /** The same for MQTT without TLS, and with. */
   readonly mqttPort: number | undefined;
+  readonly mqttsPort: number | undefined;
   /** What the person should know: a port that it does without. */
   readonly notes: readonly string[];
   readonly control: BoxControl;
@@ -71,6 +73,7 @@ export const VERSION = typeof CIB_VERSION === "string" ? CIB_VERSION : "dev";
 const REFUSED: Readonly<Record<string, string>> = {
   ...LINK_FAULTS,
   deadline: "no proof of a key within 5 s",
+  ...ENVELOPE_FAULTS,
   evicted: "it made room for a newer one that had proved as little",
 };
 
@@ -185,6 +188,7 @@ async function compose(
     tokens,
     deviceKeys,
     links: new Links({ keys: deviceKeys, gate, provider: nodeProvider, random: randomBytes }),
+    envelopes: new Envelopes({ keys: deviceKeys, gate, provider: nodeProvider, random: randomBytes }),
     sessions,
     ledger,
     now,
@@ -215,6 +219,7 @@ async function compose(
     hosts: config.hosts,
     openapi: JSON.stringify(openapi),
     links: { now, refused: (address, why) => refusals.refused("websocket", address, why) },
+    refusedEnvelope: (address, why) => refusals.refused("aes", address, why),
     onFault: fault,
   });
   undo.use(http);
@@ -222,6 +227,7 @@ async function compose(
   const note = (line: string) => notes.push(line);
   const tcpListen = await unlessTaken("CIB_TCP_LISTEN", config.tcpListen, note);
   const mqttListen = await unlessTaken("CIB_MQTT_LISTEN", config.mqttListen, note);
+  const mqttsListen = await unlessTaken("CIB_MQTTS_LISTEN", config.mqttsListen, note);
   const tcp =
     tcpListen &&
     undo.use(
@@ -233,11 +239,13 @@ async function compose(
       }),
     );
   const mqtt =
-    mqttListen &&
+    (mqttListen ?? mqttsListen) &&
     undo.use(
       createMqtt({
         listen: mqttListen,
-        reader: READER,
+        tlsListen: mqttsListen,
+        tls: config.tls,
+        now,
         file: join(config.data, "mqtt.json"),
         write: writeRename,
         onFault: fault,
@@ -266,8 +274,10 @@ async function compose(
     fault("sweep", new Error(`processes of an earlier daemon do not end: ${stubborn.join(", ")}`));
   await sessions.recover();
   await http.start(control, stopping.signal);
-  await tcp?.start(control, stopping.signal).catch(PortTaken.by("CIB_TCP_LISTEN", tcpListen));
-  await mqtt?.start(control, stopping.signal).catch(PortTaken.by("CIB_MQTT_LISTEN", mqttListen));
+  await tcp?.start(control, stopping.signal).catch(PortTaken.by({ CIB_TCP_LISTEN: tcpListen }));
+  await mqtt
+    ?.start(control, stopping.signal)
+    .catch(PortTaken.by({ CIB_MQTT_LISTEN: mqttListen, CIB_MQTTS_LISTEN: mqttsListen }));
   await bridge?.start(control, stopping.signal);
   const host = config.listen.host.includes(":")
     ? `[${config.listen.host}]`
@@ -277,20 +287,13 @@ async function compose(
     port: http.port,
     tcpPort: tcp?.port,
     mqttPort: mqtt?.port,
+    mqttsPort: mqtt?.tlsPort,
     notes,
     control,
     isolation,
     stop: () => undo.run(),
   };
 }
-
-/** The broker's own eyes: each client is sent what its own principal may see. */
-const READER: Principal = {
-  name: "mqtt",
-  label: "mqtt",
-  scopes: new Set(["sessions:read"]),
-  ended: new AbortController().signal,
-};
 
 /** What has been opened, closed again in the opposite order; one that fails does not keep the others from it. */
 class Undo {

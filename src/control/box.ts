@@ -1,6 +1,7 @@
 /** The box's control: authorises, deduplicates, acts, acknowledges. Every transport calls this and nothing behind it. */
 
 import type { DeviceKeys } from "../auth/device-keys.ts";
+import type { EnvelopeFault, Envelopes, EnvelopeWish, OpenedEnvelope } from "../auth/envelopes.ts";
 import { authorise, type Gate, reaches } from "../auth/gate.ts";
 import type { LinkPeer, Links, LinkWish } from "../auth/links.ts";
 import type { Tokens } from "../auth/tokens.ts";
@@ -35,6 +36,7 @@ export interface BoxOptions extends CreationOptions {
   readonly tokens: Tokens;
   readonly deviceKeys: DeviceKeys;
   readonly links: Links;
+  readonly envelopes: Envelopes;
   readonly ledger: Ledger;
   readonly health: HealthFacts;
   readonly conversations: Conversations;
@@ -78,6 +80,14 @@ export class BoxControl implements Control {
 
   mqttLogin(keyId: string, password: Uint8Array): Principal | undefined {
     return this.#o.links.mqtt(keyId, password);
+  }
+
+  envelopeToken(): Uint8Array {
+    return this.#o.envelopes.token();
+  }
+
+  envelope(wish: EnvelopeWish): OpenedEnvelope | EnvelopeFault {
+    return this.#o.envelopes.open(wish);
   }
 
   health(who: Principal | undefined): Body {

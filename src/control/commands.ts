@@ -199,6 +199,35 @@ export const ATTACH = v.strictObject({
 });
 export type Attach = v.InferOutput<typeof ATTACH>;
 
+/** When a stream ends by itself, where one request is one stream: after so many frames, after so long. */
+const STREAM_END = v.object({
+  max_frames: v.optional(v.pipe(whole, v.minValue(1, "expected at least 1"))),
+  wait_ms: v.optional(
+    v.pipe(
+      whole,
+      v.minValue(1, "expected at least 1"),
+      v.maxValue(MAX_SEND_WAIT_MS, `expected at most ${MAX_SEND_WAIT_MS}`),
+    ),
+  ),
+});
+export type StreamEnd = v.InferOutput<typeof STREAM_END>;
+
+/** Takes these two out of an attach; what is left is checked by `parseAttach`. Throws as `parseCommand`. */
+export function parseStreamEnd(raw: Readonly<Record<string, unknown>>): {
+  readonly end: StreamEnd;
+  readonly attach: Readonly<Record<string, unknown>>;
+} {
+  const { max_frames, wait_ms, ...attach } = raw;
+  return { end: check(STREAM_END, { max_frames, wait_ms }), attach };
+}
+
+const MAX_BYTES = v.object({ max_bytes: ATTACH.entries.max_bytes });
+
+/** What a device takes at once, where it is no field of the command itself. Throws as `parseCommand`. */
+export function parseMaxBytes(raw: unknown): number | undefined {
+  return check(MAX_BYTES, { max_bytes: raw }).max_bytes;
+}
+
 type Args = v.StrictObjectSchema<v.ObjectEntries, undefined>;
 /** Made once: a keystroke is a command, too. */
 const SCHEMAS = new Map<CommandName, Args>(

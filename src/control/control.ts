@@ -1,5 +1,6 @@
 /** Control as the transports see it: the one way in. */
 
+import type { EnvelopeFault, EnvelopeWish, OpenedEnvelope } from "../auth/envelopes.ts";
 import type { Credential, Principal } from "../auth/gate.ts";
 import type { LinkPeer, LinkWish } from "../auth/links.ts";
 import type { SessionId } from "../frame/frame.ts";
@@ -53,6 +54,10 @@ export interface Control {
   psk(identity: string): Uint8Array;
   /** Whose key it is by the MQTT password of a key, 16 bytes, which is sent in the clear: its holder may open links of this key, and do nothing else. */
   mqttLogin(keyId: string, password: Uint8Array): Principal | undefined;
+  /** The token that a sealed HTTP request shows in place of a clock: 16 bytes, no secret, good for 120 s. */
+  envelopeToken(): Uint8Array;
+  /** Opens a sealed HTTP request that is here for the first time, or says why not, which is not for the caller's ears. */
+  envelope(wish: EnvelopeWish): OpenedEnvelope | EnvelopeFault;
   /** Runs one command: `raw` is checked here, against schema, scope, session and id. Throws CibError. */
   run(who: Principal, raw: Command | Readonly<Record<string, unknown>>, signal: AbortSignal): Promise<Reply>;
   /** Follows a session. The verdict is returned before the first frame is written: frames come in a later turn of the loop. */
@@ -63,4 +68,4 @@ export interface Control {
   health(who: Principal | undefined): Readonly<Record<string, unknown>>;
 }
 
-export type { Credential, LinkPeer, LinkWish, Principal };
+export type { Credential, EnvelopeFault, EnvelopeWish, LinkPeer, LinkWish, OpenedEnvelope, Principal };

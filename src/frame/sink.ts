@@ -2,7 +2,16 @@
 import type { Encoded } from "./codec.ts";
 
 /** Why the daemon ended an attachment; the client is told the name. */
-export type CloseReason = "detached" | "stopping" | "revoked" | "expired" | "too_far_behind" | "superseded";
+export type CloseReason =
+  | "detached"
+  | "stopping"
+  | "revoked"
+  | "expired"
+  | "too_far_behind"
+  | "superseded"
+  /** The client had asked for no more, or to wait no longer. */
+  | "max_frames"
+  | "wait_ms";
 
 /** A reader that follows a session at its own pace. */
 export interface Sink {

@@ -22,11 +22,14 @@ export const MAX_ATTACHMENTS = 64;
 /** Messages that are no command at all, until the socket is closed. */
 export const MAX_MALFORMED = 8;
 
+/** What a connection needs of control. */
+export type Acts = Pick<Control, "run" | "attach">;
+
 export class Connection implements SocketEvents, FeedHost {
   readonly #socket: Socket;
   readonly #format: Format;
   readonly #who: Principal;
-  readonly #control: Control;
+  readonly #control: Acts;
   readonly #fault: (thrown: unknown) => void;
   readonly #forget: () => void;
   readonly #feeds = new Map<SessionId, Feed>();
@@ -45,7 +48,7 @@ export class Connection implements SocketEvents, FeedHost {
     socket: Socket,
     format: Format,
     who: Principal,
-    control: Control,
+    control: Acts,
     fault: (thrown: unknown) => void,
     forget: () => void,
   ) {
@@ -80,29 +83,36 @@ export class Connection implements SocketEvents, FeedHost {
     try {
       message = this.#read(bytes, binary);
     } catch (thrown) {
-      this.#refuse(null, thrown);
+      this.refuse(null, thrown);
       if (++this.#malformed >= MAX_MALFORMED) this.#close(ERRORS.bad_request.close, "bad_request");
       return;
     }
+    void this.command(message);
+  }
+
+  /** Runs one that has been read; never rejects. Its reply is on its way when it resolves. */
+  command(message: Readonly<Record<string, unknown>>): Promise<void> {
     const re = reOf(message["id"]);
     if (this.#running >= MAX_COMMANDS) {
-      this.#refuse(
+      this.refuse(
         re,
         new CibError("overloaded", `commands: ${MAX_COMMANDS} are under way on this socket; wait for replies`),
       );
-      return;
+      return Promise.resolve();
     }
     this.#running++;
     const keystroke = message["cmd"] === "input" && message["text"] === undefined;
-    this.#run(message)
+    return this.#run(message)
       .then((body) => {
         const reply = pack({ ...body, re, ok: true }, this.#format);
         this.#checkRoom(reply);
         if (keystroke) this.#pushSoon(reply);
         else this.push(reply);
       })
-      .catch((thrown: unknown) => this.#refuse(re, thrown))
-      .finally(() => this.#running--);
+      .catch((thrown: unknown) => this.refuse(re, thrown))
+      .finally(() => {
+        this.#running--;
+      });
   }
 
   drained(): void {
@@ -126,6 +136,11 @@ export class Connection implements SocketEvents, FeedHost {
   bye(reason: CloseReason): void {
     this.#tell({ bye: reason });
     this.#close(closeCode(reason), reason);
+  }
+
+  /** The end of one who has said everything and is told nothing more. */
+  finish(): void {
+    this.#close(1000, "");
   }
 
   get open(): boolean {
@@ -209,7 +224,7 @@ export class Connection implements SocketEvents, FeedHost {
     throw new CibError("bad_request", "message: expected a command, a map with cmd");
   }
 
-  async #run(message: Record<string, unknown>): Promise<object> {
+  async #run(message: Readonly<Record<string, unknown>>): Promise<object> {
     const { cmd } = message;
     if (cmd === "attach" || cmd === "detach") {
       const { id: _id, cmd: _cmd, ...args } = message;
@@ -249,7 +264,8 @@ export class Connection implements SocketEvents, FeedHost {
     this.push(pack(message, this.#format));
   }
 
-  #refuse(re: string | number | null, thrown: unknown): void {
+  /** The reply of a command that does not come so far, or failed. */
+  refuse(re: string | number | null, thrown: unknown): void {
     if (!this.open) return;
     this.push(refusal(re, this.#told(thrown), this.#format, this.#socket.room));
   }

@@ -16,10 +16,13 @@ export class PortTaken extends Error {
     super(words(variable, address), { cause });
   }
 
-  /** Turns a refused listen into one that names its variable, for `catch`. */
-  static by(variable: string, address: Address | undefined): (failure: unknown) => never {
+  /** Turns a refused listen into one that names its variable, for `catch`. The addresses by their variables. */
+  static by(addresses: Readonly<Record<string, Address | undefined>>): (failure: unknown) => never {
     return (failure) => {
-      if (address !== undefined && codeOf(failure) === "EADDRINUSE") throw new PortTaken(variable, address, failure);
+      const { port } = failure as { port?: unknown };
+      for (const [variable, address] of Object.entries(addresses))
+        if (codeOf(failure) === "EADDRINUSE" && address?.port === port)
+          throw new PortTaken(variable, address as Address, failure);
       throw failure;
     };
   }

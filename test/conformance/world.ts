@@ -19,6 +19,8 @@ export interface World extends AsyncDisposable {
   readonly tcpPort: number;
   /** Port of MQTT without TLS: another one after a restart. */
   readonly mqttPort: number;
+  /** Port of MQTT over TLS, where CIB_MQTTS_LISTEN is not off. */
+  readonly mqttsPort: number;
   readonly master: string;
   /** Every prompt that reached Claude in this session. */
   prompts(session: SessionId): readonly string[];
@@ -80,6 +82,10 @@ class DaemonWorld implements World {
 
   get mqttPort(): number {
     return this.#daemon?.mqttPort ?? 0;
+  }
+
+  get mqttsPort(): number {
+    return this.#daemon?.mqttsPort ?? 0;
   }
 
   prompts(session: SessionId): readonly string[] {

@@ -2,6 +2,7 @@
 import { randomBytes } from "node:crypto";
 import { join } from "node:path";
 import { DeviceKeys } from "../../src/auth/device-keys.ts";
+import { Envelopes } from "../../src/auth/envelopes.ts";
 import { Gate, type Principal } from "../../src/auth/gate.ts";
 import { Links } from "../../src/auth/links.ts";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
@@ -101,6 +102,7 @@ export class ControlWorld implements AsyncDisposable {
       tokens,
       deviceKeys,
       links: new Links({ keys: deviceKeys, gate, provider: nodeProvider, random: randomBytes }),
+      envelopes: new Envelopes({ keys: deviceKeys, gate, provider: nodeProvider, random: randomBytes, clock: now }),
       sessions: inner.sessions,
       ledger: inner.ledger,
       now,

@@ -5,8 +5,8 @@ import type { Random } from "./randomness.ts";
 
 /** A connection carries at least this: the longest greeting (a WebSocket upgrade, 500 bytes) and some frames. */
 const LEAST_BYTES = 1024;
-/** And at most this: about thirty frames of 250 bytes in JSON. */
-const MOST_BYTES = 16 * 1024;
+/** And at most this: about twenty frames of 250 bytes in JSON. */
+const MOST_BYTES = 6 * 1024;
 /** Longest delay of one piece. */
 const MAX_DELAY_MS = 4;
 

@@ -2,6 +2,7 @@
 import type { Control } from "../../control/control.ts";
 import { type CallerCounts, Callers, type CallersOptions } from "../callers.ts";
 import type { Transport } from "../transport.ts";
+import { Aes } from "./aes.ts";
 import { Door } from "./door.ts";
 import { Listener, type Tls } from "./listener.ts";
 import { Rest } from "./rest.ts";
@@ -27,14 +28,16 @@ export interface HttpOptions {
   readonly limits?: { readonly connections?: number };
   /** Sealed links over WebSocket: who is told of the refused, and what a test puts in its place. */
   readonly links?: Partial<Pick<CallersOptions, "refused" | "now" | "timers" | "limits">>;
-  /** Heartbeat timer of the event streams, for tests. */
+  /** Told of every sealed request that was refused, and why: for the log. */
+  refusedEnvelope?(address: string, why: string): void;
+  /** Heartbeat timer of the event streams and of the sealed ones, for tests. */
   readonly every?: EventsOptions["every"];
 }
 
 export interface HttpTransport extends Transport {
   /** The port that it listens on, once started. */
   readonly port: number;
-  /** Open WebSockets and event streams. */
+  /** Open WebSockets, event streams and sealed streams. */
   readonly connections: number;
   /** The sealed links among them. */
   readonly links: CallerCounts;
@@ -50,6 +53,7 @@ class Http implements HttpTransport {
   readonly #stopping = new AbortController();
   #listener: Listener | undefined;
   #events: Events | undefined;
+  #aes: Aes | undefined;
   #sockets: Sockets | undefined;
   #rest: Rest | undefined;
   #links: Callers | undefined;
@@ -64,7 +68,7 @@ class Http implements HttpTransport {
   }
 
   get connections(): number {
-    return (this.#events?.size ?? 0) + (this.#sockets?.size ?? 0);
+    return (this.#events?.size ?? 0) + (this.#aes?.size ?? 0) + (this.#sockets?.size ?? 0);
   }
 
   get links(): CallerCounts {
@@ -80,9 +84,12 @@ class Http implements HttpTransport {
     const events = new Events({ control, room, ...(every && { every }) });
     const links = new Callers({ control, fault, now: Date.now, ...this.#options.links });
     const sockets = new Sockets({ control, door, links, room, fault });
-    const rest = new Rest({ control, door, events, openapi, stopping: this.#stopping.signal, fault });
+    const refused = (address: string, why: string) => this.#options.refusedEnvelope?.(address, why);
+    const aes = new Aes({ control, room, refused, fault, ...(every && { every }) });
+    const rest = new Rest({ control, door, events, aes, openapi, stopping: this.#stopping.signal, fault });
     this.#rest = rest;
     this.#events = events;
+    this.#aes = aes;
     this.#sockets = sockets;
     this.#links = links;
     this.#listener = await Listener.listen({
@@ -107,9 +114,10 @@ class Http implements HttpTransport {
 
   async #sayGoodbye(): Promise<void> {
     this.#listener?.refuse();
-    const open = this.connections + (this.#rest?.running ?? 0);
+    const open = this.connections + (this.#aes?.running ?? 0) + (this.#rest?.running ?? 0);
     this.#stopping.abort();
     this.#events?.stop();
+    this.#aes?.stop();
     this.#sockets?.stop();
     if (open > 0) await new Promise((resolve) => setTimeout(resolve, STOP_GRACE_MS));
     this.#listener?.cut();

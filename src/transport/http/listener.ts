@@ -1,6 +1,7 @@
 /** Listener: the only file that knows uWebSockets.js. It turns callbacks that can be misused into exchanges and sockets that cannot. */
 
 import type uWS from "uWebSockets.js";
+import { readFileSync } from "node:fs";
 import { STATUS_CODES } from "node:http";
 import { addon } from "../../addon.ts";
 import { CibError } from "../../errors.ts";
@@ -20,6 +21,8 @@ const DRAIN_BYTES = 8 * 1024 * 1024;
 export const MAX_BACKPRESSURE_BYTES = 16 * 1024 * 1024;
 /** Silence after which a WebSocket is dead; pings go out in time to keep a live one alive. */
 const IDLE_TIMEOUT_S = 120;
+/** Descriptors where the system does not say how many there may be: what Linux gives a process that asks for nothing. */
+const OPEN_FILES = 1024;
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: typed as an enum that the addon does not have at run time. */
 const EXCLUSIVE_PORT = 1;
 
@@ -138,13 +141,13 @@ export class Exchange {
    * Begins an answer that goes on until either side ends it; undefined when the client has left.
    * A peer that takes nothing for about 10 s while bytes wait is cut by uWebSockets.js.
    */
-  stream(headers: Readonly<Record<string, string>>, first: string, events: StreamEvents): Stream | undefined {
+  stream(headers: Readonly<Record<string, string>>, first: Buffer | string, events: StreamEvents): Stream | undefined {
     const res = this.#res;
     if (res === undefined) return undefined;
     this.#streaming = events;
-    // uWebSockets.js flushes its own buffer only when written to: an empty comment does it and tells whether all is out.
+    // uWebSockets.js flushes its own buffer only when written to: a word that says nothing does it and tells whether all is out.
     res.onWritable(() => {
-      const flushed = this.#write(":\n\n");
+      const flushed = this.#write(events.nothing());
       if (flushed) events.drained();
       return flushed;
     });
@@ -254,6 +257,38 @@ export class Listener {
   }
 }
 
+/**
+ * Open sockets, from the first byte or before: half of the descriptors are left for everything else. Without any left
+ * uWebSockets.js turns in a circle at accept(2) and serves nobody, until its idle sockets are 10 s old.
+ */
+class SocketCount {
+  readonly #most: number;
+  #open = 0;
+
+  constructor(most: number) {
+    this.#most = most;
+  }
+
+  changed(res: uWS.HttpResponse, change: number): void {
+    this.#open += change;
+    if (change > 0 && this.#open > this.#most) res.close();
+  }
+
+  /** The library tells of the end of requests' sockets, and not of those that were upgraded. */
+  upgradedClosed(): void {
+    this.#open--;
+  }
+}
+
+function openFiles(): number {
+  try {
+    const [, most] = /^Max open files +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8")) ?? [];
+    return Number(most ?? OPEN_FILES);
+  } catch {
+    return OPEN_FILES;
+  }
+}
+
 /** The addon takes options after host and port; its types do not say so. */
 interface WithOptions {
   listen(host: string, port: number, options: number, done: (socket: uWS.us_listen_socket | false) => void): void;
@@ -299,6 +334,7 @@ function behaviour(
     drain: (ws) => guarded(options, () => ws.getUserData().events?.drained()),
     close: (ws) =>
       guarded(options, () => {
+        sockets.upgradedClosed();
         const data = ws.getUserData();
         data.socket?.gone();
         data.events?.closed();

@@ -16,14 +16,16 @@ export interface Request {
   readonly address: string;
 }
 
-/** A response that goes on: server-sent events. */
+/** A response that goes on: server-sent events, sealed records. */
 export interface Stream {
   /** False: taken, but the peer is slow; wait for `drained`. */
   write(chunk: Buffer | string): boolean;
-  end(last?: string): void;
+  end(last?: Buffer | string): void;
 }
 
 export interface StreamEvents {
+  /** What may stand anywhere in this stream and means nothing; not empty. */
+  nothing(): Buffer | string;
   drained(): void;
   closed(): void;
 }

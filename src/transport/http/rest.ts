@@ -4,6 +4,7 @@ import { COMMANDS } from "../../control/commands.ts";
 import type { Control, Principal, Reply } from "../../control/control.ts";
 import { asCibError, CibError } from "../../errors.ts";
 import { type Format, unpack } from "../values.ts";
+import type { Aes } from "./aes.ts";
 import type { Door } from "./door.ts";
 import { type Exchange, MAX_BODY_BYTES } from "./listener.ts";
 import { type Match, match, readQuery } from "./routes.ts";
@@ -14,6 +15,7 @@ export interface RestOptions {
   readonly control: Control;
   readonly door: Door;
   readonly events: Events;
+  readonly aes: Aes;
   /** docs/openapi.json, ready-made. */
   readonly openapi: string | undefined;
   /** Aborted when the daemon stops. */
@@ -51,11 +53,13 @@ export class Rest {
   }
 
   #dispatch(exchange: Exchange, format: Format): Promise<void> | undefined {
-    const { door, control, openapi } = this.#options;
+    const { door, control, openapi, aes } = this.#options;
     const { request } = exchange;
     const changes = request.method !== "GET" && request.method !== "HEAD";
     door.check(request, changes);
     const found = match(request.method, request.path);
+    // Its query is part of what was sealed: there is nothing to read in it.
+    if (found.route.does === "envelope") return aes.handle(exchange);
     const query = readQuery(request.query, found.route.query);
     switch (found.route.does) {
       case "openapi":
@@ -64,6 +68,9 @@ export class Rest {
         return undefined;
       case "health":
         answer(exchange, 200, control.health(door.shows(request) ? door.enter(request) : undefined), format);
+        return undefined;
+      case "envelope.token":
+        answer(exchange, 200, aes.token(), format);
         return undefined;
       case "socket":
         throw new CibError("bad_request", "upgrade: /ws speaks WebSocket; send Upgrade: websocket");

@@ -10,7 +10,7 @@ export interface Route {
   /** Segments that begin with ":" are named after the command field they fill. */
   readonly path: string;
   /** The command behind it, or what this transport does itself. */
-  readonly does: CommandName | "events" | "openapi" | "socket";
+  readonly does: CommandName | "events" | "openapi" | "socket" | "envelope" | "envelope.token";
   readonly summary: string;
   readonly query?: Readonly<Record<string, QueryKind>>;
   /** Whether a JSON or CBOR body fills the remaining fields. */
@@ -189,6 +189,20 @@ export const ROUTES = [
     path: "/api/tokens/:token",
     does: "tokens.revoke",
     summary: "Revoke a token; its connections end at once",
+  },
+  {
+    method: "GET",
+    path: "/aes/token",
+    does: "envelope.token",
+    open: true,
+    summary: "A token for the next sealed request, good for 120 s",
+  },
+  {
+    method: "POST",
+    path: "/aes",
+    does: "envelope",
+    open: true,
+    summary: "Every command in one sealed request, for devices without TLS; docs/AES-TRANSPORT.md has its bytes",
   },
   {
     method: "GET",

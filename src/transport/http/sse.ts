@@ -12,6 +12,7 @@ import { head } from "./wire.ts";
 
 /** Proxies cut what is silent for a minute or half: four heartbeats fit into one. */
 export const HEARTBEAT_MS = 15_000;
+const COMMENT = ":\n\n";
 /** How long an EventSource waits before it comes back. */
 const RETRY_MS = 2_000;
 
@@ -92,6 +93,7 @@ class Feed implements Sink {
     const { verdict } = attachment;
     this.#epoch = verdict.epoch;
     this.#stream = this.#exchange.stream(head("text/event-stream"), opening(verdict), {
+      nothing: () => COMMENT,
       drained: () => {
         this.#full = false;
         attachment.drained();
@@ -121,7 +123,7 @@ class Feed implements Sink {
 
   /** A comment keeps proxies awake; a full stream has bytes on the way anyway. */
   beat(): void {
-    if (!this.#full) this.#full = this.#stream?.write(":\n\n") === false;
+    if (!this.#full) this.#full = this.#stream?.write(COMMENT) === false;
   }
 
   #end(): void {
@@ -160,7 +162,8 @@ function lastEventId(exchange: Exchange): { from?: number; epoch?: number } {
   return { epoch: Number(parts[1]), from: Number(parts[2]) + 1 };
 }
 
-function every(ms: number, tick: () => void): () => void {
+/** Repeats until the returned function is called. */
+export function every(ms: number, tick: () => void): () => void {
   const timer = setInterval(tick, ms);
   return () => clearInterval(timer);
 }

@@ -110,6 +110,11 @@ export class Line {
     return this.#up;
   }
 
+  /** The broker has let us in, and has our subscriptions. */
+  get ready(): boolean {
+    return this.#up && this.#subscribing.size === 0;
+  }
+
   /** So much waits for the broker that who can wait should. */
   get full(): boolean {
     return this.#unacked.size >= MAX_UNACKED || this.#unackedBytes >= MAX_UNACKED_BYTES;

@@ -90,9 +90,9 @@ class Bridge implements BridgeTransport {
   get counts(): Readonly<Record<string, unknown>> {
     const { queue, links } = this.#parts ?? {};
     return {
-      connected: this.#line?.up === true,
+      connected: this.#line?.ready === true,
       token: this.#o.token === undefined ? "none" : this.#who === undefined ? "refused" : "ok",
-      links: links?.size ?? 0,
+      links: links?.counts.live ?? 0,
       unacknowledged: this.#line?.unacked ?? 0,
       queued: queue?.size.messages ?? 0,
       ...(Object.keys(this.#dropped).length > 0 && { dropped: { ...this.#dropped } }),
@@ -171,14 +171,8 @@ class Bridge implements BridgeTransport {
         fault,
         stalled: (why) => this.#line?.cut(why),
       });
-    const links = new BridgeLinks({
-      control,
-      root,
-      now,
-      timers,
-      fault,
-      refused: (why) => this.#o.onRefused?.("bridge", why),
-    });
+    const refused = this.#o.onRefused;
+    const links = new BridgeLinks(root, { control, now, timers, fault, refused });
     return { control, cursors, queue, memory, outbox, commands, sessions, links };
   }
 
@@ -201,7 +195,10 @@ class Bridge implements BridgeTransport {
           message: (incoming) => this.#message(incoming, parts),
           tooLarge: () => this.#tooLarge(),
           denied: (filter) => this.#o.say(`bridge: the broker does not let us subscribe to ${filter}`),
-          room: () => parts.sessions?.drained(),
+          room: () => {
+            parts.sessions?.drained();
+            parts.links.drained();
+          },
           acknowledged: (packetId) => parts.links.acknowledged(packetId),
           closed: (why) => {
             this.#closed(why, parts);

@@ -57,6 +57,10 @@ export class FakeControl implements Control {
     throw new Error("no keys here");
   }
 
+  envelope: Control["envelope"] = () => "mac";
+
+  envelopeToken: Control["envelopeToken"] = () => new Uint8Array(16);
+
   proved(): undefined {}
 
   mqttLogin(): undefined {}

@@ -35,6 +35,8 @@ export class Mosquitto implements AsyncDisposable {
       // Every change is saved: after kill -9 it knows what it has acknowledged.
       "autosave_on_changes true",
       "autosave_interval 1",
+      // The default drops what a slow subscriber has not taken.
+      "max_queued_messages 0",
     ];
     writeFileSync(join(this.folder, "conf"), `${lines.join("\n").replaceAll("<folder>", this.folder)}\n`);
   }
@@ -102,7 +104,7 @@ export class Listener implements AsyncDisposable {
       ...options,
     });
     const listener = new Listener(client);
-    await once(client, "connect");
+    if (!client.connected) await new Promise<void>((resolve) => client.once("connect", () => resolve()));
     await client.subscribeAsync([...filters], { qos: 1 });
     return listener;
   }

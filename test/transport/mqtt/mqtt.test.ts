@@ -294,7 +294,10 @@ describe("the end of a token", () => {
     await one.subscribe("#");
     await house.call("DELETE", `/api/tokens/${device.id}`);
     await Promise.all([one.ended, two.ended]);
-    assert.equal((await house.health()).clients, 0);
+    await eventually(
+      () => house.health(),
+      ({ clients }) => clients === 0,
+    );
   });
 
   test("an expired one's do, too", async () => {
