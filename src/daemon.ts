@@ -33,8 +33,10 @@ import { Webhooks } from "./session/webhooks.ts";
 import { createHttp } from "./transport/http/http.ts";
 import { PortTaken, unlessTaken } from "./transport/listen.ts";
 import { createBridge } from "./transport/mqtt/bridge.ts";
-import { createMqtt } from "./transport/mqtt/mqtt.ts";
+import { createMqtt, type MqttTransport } from "./transport/mqtt/mqtt.ts";
+import { overWebSocket } from "./transport/mqtt/ws-stream.ts";
 import { Refusals } from "./transport/refusals.ts";
+import type { SocketEvents } from "./transport/socket.ts";
 import { createTcp } from "./transport/tcp/server.ts";
 
 /** What a test or the demo may put in another's place. */
@@ -220,6 +222,7 @@ async function compose(
     openapi: JSON.stringify(openapi),
     links: { now, refused: (address, why) => refusals.refused("websocket", address, why) },
     refusedEnvelope: (address, why) => refusals.refused("aes", address, why),
+    mqtt: (config.mqttListen ?? config.mqttsListen) && ((...came) => takeMqtt(mqtt, ...came)),
     onFault: fault,
   });
   undo.use(http);
@@ -293,6 +296,14 @@ async function compose(
     isolation,
     stop: () => undo.run(),
   };
+}
+
+/** MQTT over WebSocket: the socket is HTTP's, what it says is the broker's. Undefined where the broker's ports were taken. */
+function takeMqtt(mqtt: MqttTransport | undefined, ...came: Parameters<typeof overWebSocket>): SocketEvents {
+  const { arrival, events } = overWebSocket(...came);
+  if (mqtt === undefined) arrival.stream.destroy();
+  else mqtt.take(arrival);
+  return events;
 }
 
 /** What has been opened, closed again in the opposite order; one that fails does not keep the others from it. */

@@ -1,7 +1,7 @@
 /** Config: what the environment may say, and what a person is told when it says something else. */
 import assert from "node:assert/strict";
 import { test } from "node:test";
-import { ConfigError, readConfig } from "../src/config.ts";
+import { type Config, ConfigError, readConfig } from "../src/config.ts";
 
 const TOKEN = "t".repeat(32);
 
@@ -29,6 +29,21 @@ test("--dev mints a token, and then serves loopback only", () => {
   assert.notEqual(readConfig({}, { dev: "/tmp/x" }).token, config.token);
   assert.throws(() => readConfig({ CIB_LISTEN: "0.0.0.0:1" }, { dev: "/tmp/x" }), ConfigError);
   assert.equal(readConfig({ CIB_LISTEN: "0.0.0.0:1", CIB_AUTH_TOKEN: TOKEN }, { dev: "/tmp/x" }).minted, false);
+});
+
+test("the other ports have their defaults, can be turned off, and with --dev are on loopback and done without", () => {
+  const all = (config: Config) => [config.tcpListen, config.mqttListen, config.mqttsListen];
+  assert.deepEqual(
+    all(readConfig({ CIB_AUTH_TOKEN: TOKEN })),
+    [8081, 1883, 8883].map((port) => ({ host: "0.0.0.0", port })),
+  );
+  assert.deepEqual(
+    all(readConfig({}, { dev: "/tmp/x" })),
+    [8081, 1883, 8883].map((port) => ({ host: "127.0.0.1", port, optional: true })),
+  );
+  const off = { CIB_TCP_LISTEN: "off", CIB_MQTT_LISTEN: "off", CIB_MQTTS_LISTEN: "off" };
+  assert.deepEqual(all(readConfig({ CIB_AUTH_TOKEN: TOKEN, ...off })), [undefined, undefined, undefined]);
+  assert.deepEqual(readConfig({ CIB_MQTT_LISTEN: ":1" }, { dev: "/x", devToken: TOKEN }).mqttListen, undefined);
 });
 
 test("defaults are those of the manual", () => {

@@ -10,26 +10,14 @@ out. Needs Debian's python3-cryptography and python3-cbor2. CIB_DEVICE_KEY is "<
 A frame is one line of JSON, as in the box's own log. A seq that comes again (after the verdict `ahead`) replaces what
 was printed from it on. Exit codes: 0 done, 1 it did not work, 2 the command line was wrong.
 """
-import argparse
-import hmac
-import io
-import json
-import os
-import random
-import select
-import socket
-import struct
-import sys
-import time
-import uuid
+import argparse, hmac, io, json, os, random, re, select, signal, socket, struct, sys, time, uuid
 
 import cbor2
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 
-ACCEPT = 16384  # the largest plaintext that I take
-KEEP_ALIVE_S, DEAD_S, FIRST_WAIT_S, LONGEST_WAIT_S = 25, 90, 0.25, 15
-# docs/frames.cddl: the names of types 0, 1, 2 ..., each with those of its fields 0, 1, 2 ... (pty.raw comes only when asked for)
+ACCEPT, KEEP_ALIVE_S, DEAD_S, FIRST_WAIT_S, LONGEST_WAIT_S = 16384, 25, 90, 0.25, 15
+# docs/frames.cddl: the types from 1 on, each with the names of its fields from 0 on; pty.raw comes only when asked for
 FRAMES = ["", "text.delta text message agent", "thinking text message agent", "tool.use.start id tool input agent",
           "tool.use.result id tool output error duration_ms agent", "todo.update items",
           "ask.question id of kind prompt options multiSelect tool input summary expires_at", "ask.answer id answer by",
@@ -47,12 +35,11 @@ class Link:
     """One connection: the handshake, then records both ways. Any OSError ends it."""
 
     def __init__(self, address, key, counters):
+        """"The handshake over TCP", with "Keys"."""
         self.buffer, self.sent, self.received, self.heard_at = b"", 0, 0, time.monotonic()
         self.socket = socket.create_connection(address, timeout=10)
-        # "Keys"
         prk0 = mac(b"claude-in-box link v1".ljust(32, b"\0"), key[8:])
         rc = mac(prk0, b"\x00", counters, os.urandom(16))[:16]
-        # "The handshake over TCP"
         hello = struct.pack(">4sBBH", b"CIB1", 0, 1, ACCEPT) + key[:8] + rc
         hello += mac(prk0, b"\x01", hello)[:16]
         self.socket.sendall(hello)
@@ -80,7 +67,7 @@ class Link:
         self.sent, self.sent_at = self.sent + 1, time.monotonic()
 
     def items(self):
-        """"Records": every CBOR item as it comes, "Keeping alive" meanwhile."""
+        """"Records": every CBOR item as it comes, with "Keeping alive" meanwhile."""
         while True:
             due = self.sent_at + KEEP_ALIVE_S - time.monotonic()
             if due <= 0:
@@ -90,26 +77,20 @@ class Link:
             if time.monotonic() > self.heard_at + DEAD_S:
                 raise ConnectionError("nothing came for too long")
             while len(self.buffer) >= 2 and len(self.buffer) >= (size := int.from_bytes(self.buffer[:2], "big") + 18):
-                plain = self.open(self.buffer[:size])
-                self.buffer = self.buffer[size:]
-                while plain.tell() < len(plain.getbuffer()):
-                    yield cbor2.load(plain)
-
-    def open(self, record):
-        try:
-            plain = self.from_box.decrypt(struct.pack(">QI", 0, self.received), record[2:], record[:2])
-        except InvalidTag:
-            raise ConnectionError("a record is not from the box") from None
-        self.received, self.heard_at = self.received + 1, time.monotonic()
-        return io.BytesIO(plain)
+                record, self.buffer = self.buffer[:size], self.buffer[size:]
+                plain = self.from_box.decrypt(struct.pack(">QI", 0, self.received), record[2:], record[:2])
+                self.received, self.heard_at = self.received + 1, time.monotonic()
+                stream = io.BytesIO(plain)
+                while stream.tell() < len(plain):
+                    yield cbor2.load(stream)
 
 
 class Follower:
     """One session, over as many links as it takes."""
 
     def __init__(self, session, start, text, decision):
-        self.session, self.decision, self.parts, self.pending, self.turn = session.bytes, decision, [], {}, False
-        self.position = {} if start is None else {"from": start}
+        self.session, self.decision, self.parts, self.pending, self.began = session.bytes, decision, [], {}, False
+        self.position, self.history = {} if start is None else {"from": start}, None
         self.said = self.keep("input", text=text)["id"] if text else ""
 
     def keep(self, cmd, **fields):
@@ -122,10 +103,7 @@ class Follower:
         self.link = link
         link.send({"cmd": "attach", "id": "attach", "session": self.session, **self.position})
         for item in link.items():
-            if isinstance(item, list):
-                self.frame(*item[:5])
-            elif isinstance(item, dict):  # anything else is of a later version
-                self.message(item)
+            self.frame(*item[:5]) if isinstance(item, list) else self.message(item)
 
     def message(self, item):
         """What is no frame: the tables of "Records" and of "Keeping alive, ending, coming back"."""
@@ -136,15 +114,15 @@ class Follower:
                 raise SystemExit(f"cib_tcp: {item['error']['code']}: {item['error']['message']}")
         elif item.get("re") == "attach":
             self.position = {"from": item["from"], "epoch": item["epoch"]}
+            self.history = item["last"] if self.history is None else self.history
             self.link.send(*self.pending.values())
         elif "re" in item:
             self.pending.pop(item["re"], None)
         elif "gap" in item:
             self.position["from"] = item["gap"][1]
-        elif item.get("bye") in ("rekey", "stopping", "too_far_behind"):
-            raise ConnectionError(item["bye"])
-        elif "bye" in item or "detached" in item:
-            raise SystemExit(f"cib_tcp: the box ended it: {item.get('bye') or item['detached']}")
+        elif "bye" in item or "detached" in item:  # anything else is of a later version
+            again = item.get("bye") in ("rekey", "stopping", "too_far_behind")
+            raise (ConnectionError if again else SystemExit)(f"cib_tcp: the box ended it: {item}")
 
     def frame(self, kind, seq, ts, session, data):
         """"Nothing lost": the position moves when a frame is whole and printed, or of a type that is not known."""
@@ -154,24 +132,24 @@ class Follower:
             return
         if kind < len(FRAMES):
             name, fields = FRAMES[kind].split(" ", 1)
-            print("RAW", parts, self.parts, file=sys.stderr) if parts > 1 or any(31 in p for p in self.parts) else None; pieces = [named(fields, piece) for piece in self.parts]
+            pieces = [named(fields, piece) for piece in self.parts]
             if parts > 1:
                 pieces[0]["text"] = "".join(piece["text"] for piece in pieces)
             frame = {"session": str(uuid.UUID(bytes=session)), "seq": seq, "ts": ts, "type": name, **pieces[0]}
             print(json.dumps(frame), flush=True)
-            self.react(**frame)
+            self.react(frame)
         self.position["from"] = seq + 1
 
-    def react(self, type, id=None, state=None, **others):
-        """--allow and --deny answer one question; --say ends with the turn that it began."""
-        if type == "ask.question" and self.decision:
-            self.link.send(self.keep("answer", ask=id, decision=self.decision))
+    def react(self, frame):
+        """--allow and --deny answer one question that is new; --say ends with the turn that it began."""
+        if frame["type"] == "ask.question" and frame["seq"] > self.history and self.decision:
+            self.link.send(self.keep("answer", ask=frame["id"], decision=self.decision))
             self.decision = None
-        elif type == "input" and id == self.said and state == "failed":
-            raise SystemExit(f"cib_tcp: it was not said: {others.get('reason')}")
-        elif type == "input" and id == self.said and state == "delivered":
-            self.turn = True
-        elif type == "stop" and self.turn:
+        elif frame["type"] == "input" and frame.get("id") == self.said and frame["state"] != "accepted":
+            self.began = frame["state"] == "delivered"
+            if not self.began:
+                raise SystemExit(f"cib_tcp: it was not said: {frame.get('reason')}")
+        elif frame["type"] == "stop" and self.began:
             raise SystemExit(0)
 
 
@@ -184,53 +162,50 @@ def named(names, data):
 
 def run(address, key, boot, follower):
     """"Coming back": one link after the other, with back-off."""
-    wait, lived = FIRST_WAIT_S, False
+    wait = FIRST_WAIT_S
     for connection in range(2**32):
         link = None
         try:
             link = Link(address, key, struct.pack(">II", boot, connection))
             follower.follow(link)
-        except OSError as cut:
-            lived, wait = (True, FIRST_WAIT_S) if link and link.received else (lived, wait)
-            if not lived:
-                raise SystemExit(f"cib_tcp: no link: {cut}. A box that closes in silence does not take CIB_DEVICE_KEY") from None
-            print(f"cib_tcp: {cut}; coming back", file=sys.stderr)
-            time.sleep(0 if str(cut) == "rekey" else random.uniform(wait / 2, wait))
+        except (OSError, InvalidTag) as cut:
+            if connection == 0 and link is None:  # a later one may meet a box that is restarting
+                raise SystemExit(f"cib_tcp: no link: {cut} (a wrong CIB_DEVICE_KEY is refused in silence)") from None
+            wait = FIRST_WAIT_S if link and link.received else wait
+            print(f"cib_tcp: {cut!r}; coming back", file=sys.stderr)
+            time.sleep(0 if "rekey" in str(cut) else random.uniform(wait / 2, wait))
             wait = min(2 * wait, LONGEST_WAIT_S)
-        except (SystemExit, KeyboardInterrupt):
+        except SystemExit:
             if link:
                 link.send({"bye": "done"})
             raise
 
 
+def count_start(path):
+    """"Keys": the boot counter, on the disk before the first connection. The file has a byte for each start."""
+    with open(path, "ab", buffering=0) as file:
+        file.write(b".")
+        os.fsync(file.fileno())
+        return file.tell()
+
+
 def main():
     known = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    known.add_argument("box", metavar="HOST:PORT")
+    known.add_argument("box", metavar="HOST:PORT", type=lambda text: (text.rpartition(":")[0], int(text.rpartition(":")[2])))
     known.add_argument("session", type=uuid.UUID)
     known.add_argument("--from", metavar="SEQ", type=int, dest="start", help="also older frames, from this one on")
     known.add_argument("--say", metavar="TEXT", help="says it, and ends when its turn does")
-    known.add_argument("--allow", action="store_const", const="allow", dest="decision", help="allows what the next question asks")
-    known.add_argument("--deny", action="store_const", const="deny", dest="decision", help="declines the next question")
+    known.add_argument("--allow", action="store_const", const="allow", dest="decision", help="allows what is asked next")
+    known.add_argument("--deny", action="store_const", const="deny", dest="decision", help="declines what is asked next")
     known.add_argument("--state", metavar="FILE", help="the boot counter (~/.cib_tcp-<key id>)")
-    known.add_argument("--accept", type=int, default=16384)
     options = known.parse_args()
-    global ACCEPT
-    ACCEPT = options.accept
-    host, _, port = options.box.rpartition(":")
-    key = bytes.fromhex(os.environ.get("CIB_DEVICE_KEY", "").replace(":", ""))
-    if len(key) != 40 or not port.isdigit():
-        known.error("CIB_DEVICE_KEY must be 16 hex digits, a colon and 64 hex digits, and the box HOST:PORT")
-    state = options.state or os.path.expanduser(f"~/.cib_tcp-{key[:8].hex()}")
-    with open(state, "ab") as file:  # "Keys": on the disk before the first connection; a byte for each start
-        file.write(b".")
-        file.flush()
-        os.fsync(file.fileno())
-        boot = file.tell()
-    run((host.strip("[]"), int(port)), key, boot, Follower(options.session, options.start, options.say, options.decision))
+    key = re.fullmatch("([0-9a-f]{16}):([0-9a-f]{64})", os.environ.get("CIB_DEVICE_KEY", ""))
+    if key is None:
+        known.error("CIB_DEVICE_KEY is to be <16 hex digits>:<64 hex digits>")
+    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
+    boot = count_start(options.state or os.path.expanduser(f"~/.cib_tcp-{key[1]}"))
+    run(options.box, bytes.fromhex(key[1] + key[2]), boot, Follower(options.session, options.start, options.say, options.decision))
 
 
 if __name__ == "__main__":
-    try:
-        main()
-    except KeyboardInterrupt:
-        pass
+    main()

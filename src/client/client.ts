@@ -1,20 +1,30 @@
-/** Client: the reference client. Commands with their replies and sessions to follow, over one WebSocket that comes back by itself. */
+/** Client: the reference client. Commands with their replies and sessions to follow, over one connection that comes back by itself. */
 
+import type { Provider } from "../crypto/aead.ts";
 import { CibError, ERRORS, type ErrorCode } from "../errors.ts";
 import type { Frame, PtyFrame, SessionId } from "../frame/frame.ts";
-import { type Command, Connection, type Format, type Message, type Timers } from "./connection.ts";
+import { type Command, Connection, type Format, type Message } from "./connection.ts";
 import { Feed, type FeedOptions, type VerdictMark } from "./feed.ts";
-import type { SocketClass } from "./socket.ts";
+import { type DeviceKey, Linker } from "./link-socket.ts";
+import type { SocketClass, SocketLike, Timers } from "./socket.ts";
 
 /** Bytes of chance in a command id: 64 bits, in 16 characters. */
 const ID_BYTES = 8;
 
 export interface ClientOptions {
-  /** Base URL of the box: "http://box.local:8080". */
+  /** Base URL of the box: "http://box.local:8080"; with a key also "tcp://box.local:8081". */
   readonly url: string;
-  /** Travels as a WebSocket subprotocol, never in the URL. */
-  readonly token: string;
-  /** "json" unless said otherwise. */
+  /** Travels as a WebSocket subprotocol, never in the URL. Either this or `key`. */
+  readonly token?: string;
+  /** A device key instead of a token: a sealed link, which needs no TLS. One client a key: a second one ends the first. */
+  readonly key?: DeviceKey;
+  /** With a key: forward secrecy; "offer" unless said otherwise. */
+  readonly x25519?: "offer" | "require" | "off";
+  /** With a key: who computes; noble unless said otherwise, in Node nodeProvider is faster. */
+  readonly provider?: Provider;
+  /** With a key and a tcp: address: NodeTcp. */
+  readonly Tcp?: SocketClass;
+  /** "json" unless said otherwise; a link is always CBOR. */
   readonly format?: Format;
   /** The global one where there is one; on Node 20 pass NodeSocket. */
   readonly WebSocket?: SocketClass;
@@ -57,7 +67,13 @@ interface Owed {
   reject(why: unknown): void;
 }
 
-const REPEATABLE: ReadonlySet<string> = new Set(["sessions.create", "sessions.resume", "send", "tokens.create"]);
+const REPEATABLE: ReadonlySet<string> = new Set([
+  "sessions.create",
+  "sessions.resume",
+  "send",
+  "tokens.create",
+  "answer",
+]);
 
 class SocketClient implements Client {
   readonly #connection: Connection;
@@ -67,17 +83,14 @@ class SocketClient implements Client {
   #over: Error | undefined;
 
   constructor(options: ClientOptions) {
-    const WebSocket = options.WebSocket ?? (globalThis as { WebSocket?: SocketClass }).WebSocket;
-    if (WebSocket === undefined)
-      throw new TypeError("WebSocket: this runtime has none; pass NodeSocket (client/node-socket.ts)");
+    const timers = options.timers ?? TIMERS;
+    const dial = dialOf(options, timers);
     this.#onState = options.onState;
     this.#connection = new Connection(
       {
-        url: options.url,
-        token: options.token,
-        format: options.format ?? "json",
-        WebSocket,
-        timers: options.timers ?? TIMERS,
+        dial,
+        format: options.key ? "cbor" : (options.format ?? "json"),
+        timers,
       },
       {
         opened: () => this.#opened(),
@@ -120,7 +133,7 @@ class SocketClient implements Client {
       };
       signal?.addEventListener("abort", aborted);
       this.#owed.set(id, owed);
-      owed.sent = this.#connection.send(owed.command);
+      this.#send(owed);
     });
   }
 
@@ -151,8 +164,17 @@ class SocketClient implements Client {
 
   #opened(): void {
     this.#onState?.("open");
-    for (const owed of this.#owed.values()) owed.sent = this.#connection.send(owed.command);
+    for (const owed of [...this.#owed.values()]) this.#send(owed);
     for (const feed of this.#feeds.values()) feed.opened();
+  }
+
+  #send(owed: Owed): void {
+    try {
+      owed.sent = this.#connection.send(owed.command);
+    } catch (thrown) {
+      // Too long for a link: it was not sent, and never will be.
+      owed.reject(thrown);
+    }
   }
 
   #message(message: Message): void {
@@ -199,6 +221,25 @@ class SocketClient implements Client {
       else feed.end();
     }
   }
+}
+
+function dialOf(options: ClientOptions, timers: Timers): () => SocketLike {
+  const { url, token, key, x25519, provider, format = "json" } = options;
+  if ((token === undefined) === (key === undefined))
+    throw new TypeError("connect: expected a token or a key, one of them");
+  const tcp = /^tcp:/.test(url);
+  const Socket = tcp ? options.Tcp : (options.WebSocket ?? (globalThis as { WebSocket?: SocketClass }).WebSocket);
+  if (tcp && key === undefined) throw new TypeError("url: tcp: takes a key, a token would travel in the clear");
+  if (Socket === undefined)
+    throw new TypeError(
+      tcp
+        ? "Tcp: pass NodeTcp (client/node-tcp.ts)"
+        : "WebSocket: this runtime has none; pass NodeSocket (client/node-socket.ts)",
+    );
+  const address = tcp ? url : `${url.replace(/^http/, "ws").replace(/\/$/, "")}/ws`;
+  if (key === undefined) return () => new Socket(address, [`cib.v1.${format}`, `bearer.${token}`]);
+  const linker = new Linker({ key, x25519, provider, timers, carrier: tcp ? "stream" : "socket" });
+  return () => linker.over(new Socket(address, tcp ? [] : ["cib.v1.link"]));
 }
 
 const TIMERS: Timers = {

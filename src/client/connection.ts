@@ -1,8 +1,8 @@
-/** Connection: one WebSocket to a box, kept alive: commands with their replies, frames to whoever follows their session. */
+/** Connection: one socket to a box, kept alive: commands with their replies, frames to whoever follows their session. */
 import { CibError, ERRORS, type ErrorCode } from "../errors.ts";
 import { decodeValue, encodeValue, frameOf } from "../frame/codec.ts";
 import type { Frame, PtyFrame } from "../frame/frame.ts";
-import type { SocketClass, SocketLike } from "./socket.ts";
+import type { SocketLike, Timers } from "./socket.ts";
 
 /** First wait before coming back, doubled each time up to the longest; half of each wait is chance, so that clients do not come back together. */
 const FIRST_WAIT_MS = 250;
@@ -10,20 +10,10 @@ const LONGEST_WAIT_MS = 15_000;
 
 export type Format = "json" | "cbor";
 
-/** Injected by tests. */
-export interface Timers {
-  /** Calls `then` after that time, unless the returned function is called first. */
-  after(ms: number, then: () => void): () => void;
-  /** 0 ≤ x < 1. */
-  random(): number;
-}
-
 export interface ConnectionOptions {
-  /** Base URL of the box: "http://box.local:8080". */
-  readonly url: string;
-  readonly token: string;
+  /** A new socket, or a link that behaves like one. */
+  dial(): SocketLike;
   readonly format: Format;
-  readonly WebSocket: SocketClass;
   readonly timers: Timers;
 }
 
@@ -44,7 +34,10 @@ export interface ConnectionEvents {
 
 /** Close codes that no new try can mend: the token, the request, the address are wrong. */
 const FATAL: ReadonlyMap<number, ErrorCode> = new Map(
-  (["bad_request", "unauthorized", "forbidden", "not_found"] as const).map((code) => [ERRORS[code].close, code]),
+  (["bad_request", "unauthorized", "forbidden", "not_found", "conflict"] as const).map((code) => [
+    ERRORS[code].close,
+    code,
+  ]),
 );
 
 export class Connection {
@@ -66,7 +59,7 @@ export class Connection {
     return this.#open;
   }
 
-  /** Sends a command; false when there is no open socket. */
+  /** Sends a command; false when there is no open socket. Throws CibError `too_large` when it does not fit a link. */
   send(command: object): boolean {
     if (!this.#open || this.#socket === undefined) return false;
     this.#socket.send(this.#options.format === "cbor" ? encodeValue(command) : JSON.stringify(command));
@@ -80,11 +73,7 @@ export class Connection {
   }
 
   #dial(): void {
-    const { url, token, format, WebSocket } = this.#options;
-    const socket = new WebSocket(`${url.replace(/^http/, "ws").replace(/\/$/, "")}/ws`, [
-      `cib.v1.${format}`,
-      `bearer.${token}`,
-    ]);
+    const socket = this.#options.dial();
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
     socket.onopen = () => {

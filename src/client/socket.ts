@@ -10,5 +10,13 @@ export interface SocketLike {
   close(code?: number, reason?: string): void;
 }
 
+/** Injected by tests. */
+export interface Timers {
+  /** Calls `then` after that time, unless the returned function is called first. */
+  after(ms: number, then: () => void): () => void;
+  /** 0 ≤ x < 1. */
+  random(): number;
+}
+
 /** A constructor of sockets: `WebSocket` itself fits. */
 export type SocketClass = new (url: string, protocols: string[]) => SocketLike;

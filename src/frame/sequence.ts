@@ -4,7 +4,9 @@
 const MAX_DEPTH = 33;
 
 /** The items as views, in order. Throws SyntaxError when one is malformed, cut short or nested too deeply. */
-export function* itemsOf(bytes: Buffer): Generator<Buffer, void> {
+export function itemsOf(bytes: Buffer): Generator<Buffer, void>;
+export function itemsOf(bytes: Uint8Array): Generator<Uint8Array, void>;
+export function* itemsOf(bytes: Uint8Array): Generator<Uint8Array, void> {
   for (let at = 0; at < bytes.length; ) {
     const end = endOf(bytes, at);
     yield bytes.subarray(at, end);
@@ -13,7 +15,7 @@ export function* itemsOf(bytes: Buffer): Generator<Buffer, void> {
 }
 
 /** RFC 8949 §3: where the item ends that begins at `at`. No recursion: the input says how deep it is. */
-function endOf(bytes: Buffer, at: number): number {
+function endOf(bytes: Uint8Array, at: number): number {
   /** Items still to come at each level. */
   const left = [1];
   for (;;) {
@@ -42,6 +44,9 @@ function endOf(bytes: Buffer, at: number): number {
   }
 }
 
-function numberAt(bytes: Buffer, at: number, width: number): number {
-  return width === 8 ? Number(bytes.readBigUInt64BE(at)) : bytes.readUIntBE(at, width);
+/** Big-endian. Past 2^53 it is not exact, and past every length either way. */
+function numberAt(bytes: Uint8Array, at: number, width: number): number {
+  let value = 0;
+  for (let i = at; i < at + width; i++) value = value * 256 + (bytes[i] as number);
+  return value;
 }

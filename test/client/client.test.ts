@@ -1,9 +1,9 @@
 import assert from "node:assert/strict";
 import { describe, test } from "node:test";
 import { type Client, type ClientOptions, ConnectionLost, connect } from "../../src/client/client.ts";
-import type { Timers } from "../../src/client/connection.ts";
 import type { Feed, Item } from "../../src/client/feed.ts";
 import { NodeSocket } from "../../src/client/node-socket.ts";
+import type { Timers } from "../../src/client/socket.ts";
 import type { CibError } from "../../src/errors.ts";
 import { type Box, OTHER, openBox, READER, SESSION, TOKEN } from "../transport/http/fake.ts";
 

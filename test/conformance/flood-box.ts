@@ -14,6 +14,8 @@ export interface Report {
   readonly mqttPort?: number;
   /** Resident bytes after a collection. */
   readonly rss?: number;
+  /** Time that it has worked. */
+  readonly cpuMs?: number;
   readonly faults?: readonly string[];
 }
 
@@ -28,7 +30,8 @@ process.on("message", (order: Order) => {
     return;
   }
   globalThis.gc?.();
-  tell({ rss: process.memoryUsage().rss, faults: world.faults.map(String) });
+  const { user, system } = process.cpuUsage();
+  tell({ cpuMs: (user + system) / 1000, rss: process.memoryUsage().rss, faults: world.faults.map(String) });
 });
 process.on("disconnect", () => void world[Symbol.asyncDispose]());
 tell({ url: world.url, tcpPort: world.tcpPort, mqttPort: world.mqttPort });

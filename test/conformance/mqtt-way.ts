@@ -64,6 +64,7 @@ class Wire {
   readonly #format: Format;
   readonly #owed = new Map<string, { resolve(reply: Fields): void; reject(why: Error): void }>();
   #asked = 0;
+  #gone: Refused | undefined;
 
   private constructor(client: MqttClient, format: Format) {
     this.client = client;
@@ -71,6 +72,7 @@ class Wire {
     client.routes.set(`cib/client/${client.clientId}/reply`, (message) => this.#reply(message));
     void client.ended.then(() => {
       const gone = new Refused({ code: "unauthorized", message: "the connection is gone", retryable: false });
+      this.#gone = gone;
       for (const each of this.#owed.values()) each.reject(gone);
     });
   }
@@ -92,6 +94,10 @@ class Wire {
 
   ask(command: Readonly<Record<string, unknown>>): Promise<Fields> {
     return new Promise((resolve, reject) => {
+      if (this.#gone !== undefined) {
+        reject(this.#gone);
+        return;
+      }
       const id = typeof command["id"] === "string" ? command["id"] : `ask-${this.#asked++}`;
       // Without an id of the test's own the command must not count as exactly-once.
       const once =

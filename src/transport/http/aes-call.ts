@@ -15,11 +15,8 @@ import { ROUTES } from "./routes.ts";
 /** Commands of one request: each may be answered with 32 KiB, and the answer is held until it is whole: 1 MiB. */
 export const MAX_COMMANDS = 32;
 
-/** What REST only reads runs here without an id, too; what is no command is for control to say. */
-const READS: ReadonlySet<string> = new Set(ROUTES.filter(({ method }) => method === "GET").map(({ does }) => does));
-const CHANGES: ReadonlySet<string> = new Set(
-  ROUTES.filter(({ method }) => method !== "GET").map(({ does }) => does as string),
-);
+/** What REST only reads needs no id here; what is no command is for control to say. */
+const CHANGES: ReadonlySet<string> = new Set(ROUTES.filter(({ method }) => method !== "GET").map(({ does }) => does));
 
 type Fields = Readonly<Record<string, unknown>>;
 
@@ -115,7 +112,7 @@ export class AesCall {
       this.#end = end;
       return attach;
     }
-    if (CHANGES.has(cmd) && !READS.has(cmd) && message["id"] === undefined)
+    if (CHANGES.has(cmd) && message["id"] === undefined)
       throw new CibError("bad_request", `id: ${cmd} needs one here: when the answer is lost, the same id asks again`);
     const { max_bytes, ...command } = message;
     parseMaxBytes(max_bytes);

@@ -52,9 +52,9 @@ export class Aes {
   /** Answers one request. Rejects with `too_large` and `timeout`, before anything was opened. */
   async handle(exchange: Exchange): Promise<void> {
     const { control, room, refused, fault } = this.#options;
-    const { method, path, query, address } = exchange.request;
+    const { method, target, address } = exchange.request;
     const body = await exchange.body(MAX_ENVELOPE_BYTES);
-    const envelope = control.envelope({ method, target: query === "" ? path : `${path}?${query}`, body });
+    const envelope = control.envelope({ method, target, body });
     if (typeof envelope === "string") {
       refused(address, envelope);
       exchange.respond(401, NOBODY, "");

@@ -9,6 +9,7 @@ import { Rest } from "./rest.ts";
 import { Events, type EventsOptions } from "./sse.ts";
 import { Sockets } from "./ws.ts";
 import { LINK_PROTOCOL, MAX_LINK_MESSAGE_BYTES } from "./ws-link.ts";
+import { MAX_MQTT_MESSAGE_BYTES, MQTT_PATH, type TakeMqtt } from "./ws-mqtt.ts";
 
 /** WebSockets and event streams open at once: at about 10 KiB each, 20 MiB. */
 export const MAX_CONNECTIONS = 2048;
@@ -25,9 +26,11 @@ export interface HttpOptions {
   readonly openapi?: string | undefined;
   /** A fault of ours that a client was told as `internal`. */
   onFault(where: string, thrown: unknown): void;
-  readonly limits?: { readonly connections?: number };
+  readonly limits?: { readonly connections?: number; readonly sockets?: number };
   /** Sealed links over WebSocket: who is told of the refused, and what a test puts in its place. */
   readonly links?: Partial<Pick<CallersOptions, "refused" | "now" | "timers" | "limits">>;
+  /** Takes MQTT over WebSocket; left out where MQTT is off. */
+  readonly mqtt?: TakeMqtt | undefined;
   /** Told of every sealed request that was refused, and why: for the log. */
   refusedEnvelope?(address: string, why: string): void;
   /** Heartbeat timer of the event streams and of the sealed ones, for tests. */
@@ -83,7 +86,8 @@ class Http implements HttpTransport {
     const door = new Door(control, { hosts, tls: tls !== undefined });
     const events = new Events({ control, room, ...(every && { every }) });
     const links = new Callers({ control, fault, now: Date.now, ...this.#options.links });
-    const sockets = new Sockets({ control, door, links, room, fault });
+    const { mqtt } = this.#options;
+    const sockets = new Sockets({ control, door, links, mqtt, tls: tls !== undefined, room, fault });
     const refused = (address: string, why: string) => this.#options.refusedEnvelope?.(address, why);
     const aes = new Aes({ control, room, refused, fault, ...(every && { every }) });
     const rest = new Rest({ control, door, events, aes, openapi, stopping: this.#stopping.signal, fault });
@@ -95,8 +99,10 @@ class Http implements HttpTransport {
     this.#listener = await Listener.listen({
       ...listen,
       tls,
+      sockets: limits?.sockets,
       request: (exchange) => rest.handle(exchange),
       unproved: { protocol: LINK_PROTOCOL, maxMessageBytes: MAX_LINK_MESSAGE_BYTES },
+      further: mqtt && { path: MQTT_PATH, maxMessageBytes: MAX_MQTT_MESSAGE_BYTES },
       upgrade: (exchange) => sockets.upgrade(exchange),
       fault,
     });

@@ -1,13 +1,13 @@
 /** Listener: the only file that knows uWebSockets.js. It turns callbacks that can be misused into exchanges and sockets that cannot. */
 
 import type uWS from "uWebSockets.js";
-import { readFileSync } from "node:fs";
 import { STATUS_CODES } from "node:http";
 import { addon } from "../../addon.ts";
 import { CibError } from "../../errors.ts";
 import type { SocketEvents } from "../socket.ts";
 import { OpenSocket } from "./open-socket.ts";
 import { addressText, type Request, type Stream, type StreamEvents, type Upgrade } from "./peer.ts";
+import { SocketCount } from "./socket-count.ts";
 
 /** Longest request body, and WebSocket message, for the same commands travel there: 256 KiB of text, each byte at most `\u00XX` (6), and 64 KiB for the rest: 1.6 MiB. */
 export const MAX_BODY_BYTES = 256 * 1024 * 6 + 64 * 1024;
@@ -21,8 +21,6 @@ const DRAIN_BYTES = 8 * 1024 * 1024;
 export const MAX_BACKPRESSURE_BYTES = 16 * 1024 * 1024;
 /** Silence after which a WebSocket is dead; pings go out in time to keep a live one alive. */
 const IDLE_TIMEOUT_S = 120;
-/** Descriptors where the system does not say how many there may be: what Linux gives a process that asks for nothing. */
-const OPEN_FILES = 1024;
 /** LIBUS_LISTEN_EXCLUSIVE_PORT: typed as an enum that the addon does not have at run time. */
 const EXCLUSIVE_PORT = 1;
 
@@ -42,8 +40,12 @@ export interface ListenOptions {
   request(exchange: Exchange): void;
   /** Upgrades that offer this subprotocol have proved nothing: longer messages are cut off before they are read. */
   readonly unproved?: { readonly protocol: string; readonly maxMessageBytes: number };
-  /** Called for an upgrade on /ws; undefined when the exchange has been answered with a refusal. */
+  /** Another path of WebSockets, with a limit of its own. */
+  readonly further?: { readonly path: string; readonly maxMessageBytes: number } | undefined;
+  /** Called for an upgrade on /ws and on the further path; undefined when the exchange has been answered with a refusal. */
   upgrade(exchange: Exchange): Upgrade | undefined;
+  /** Connections at once; left out: half of the descriptors that the process may have. */
+  readonly sockets?: number | undefined;
   /** A fault of ours inside a callback. */
   fault(thrown: unknown): void;
 }
@@ -65,10 +67,14 @@ export class Exchange {
       const before = headers.get(name);
       headers.set(name, before === undefined ? value : `${before}, ${value}`);
     });
+    const path = req.getUrl();
+    // Undefined where there is no "?", whatever its type says.
+    const query = req.getQuery() as string | undefined;
     this.request = {
       method: req.getCaseSensitiveMethod(),
-      path: req.getUrl(),
-      query: req.getQuery(),
+      target: query === undefined ? path : `${path}?${query}`,
+      path,
+      query: query ?? "",
       headers,
       headerBytes,
       address: addressText(new Uint8Array(res.getRemoteAddress())),
@@ -222,17 +228,24 @@ export class Listener {
   /** Listens. Rejects when the address is taken or a PEM file is unusable. */
   static async listen(options: ListenOptions): Promise<Listener> {
     const app = makeApp(options.tls);
-    const { unproved } = options;
+    const sockets = new SocketCount(options.sockets);
+    app.filter((res, change) => sockets.changed(res, Number(change)));
+    const { unproved, further } = options;
     const offers = (req: uWS.HttpRequest) =>
       req
         .getHeader("sec-websocket-protocol")
         .split(",")
         .some((name) => name.trim() === unproved?.protocol);
-    if (unproved) app.ws<Data>("/ws", behaviour(options, offers, unproved.maxMessageBytes));
+    if (unproved) app.ws<Data>("/ws", behaviour(options, offers, unproved.maxMessageBytes, sockets));
+    if (further)
+      app.ws<Data>(
+        further.path,
+        behaviour(options, () => true, further.maxMessageBytes, sockets),
+      );
     // Less exact than the one above, so that it comes second; what is not for it goes on to the requests.
     app.ws<Data>(
       "/:socket",
-      behaviour(options, (req) => req.getUrl() === "/ws", MAX_BODY_BYTES),
+      behaviour(options, (req) => req.getUrl() === "/ws", MAX_BODY_BYTES, sockets),
     );
     app.any("/*", (res, req) => guarded(options, () => options.request(new Exchange(res, req))));
     const listening = await new Promise<uWS.us_listen_socket | false>((resolve) => {
@@ -257,38 +270,6 @@ export class Listener {
   }
 }
 
-/**
- * Open sockets, from the first byte or before: half of the descriptors are left for everything else. Without any left
- * uWebSockets.js turns in a circle at accept(2) and serves nobody, until its idle sockets are 10 s old.
- */
-class SocketCount {
-  readonly #most: number;
-  #open = 0;
-
-  constructor(most: number) {
-    this.#most = most;
-  }
-
-  changed(res: uWS.HttpResponse, change: number): void {
-    this.#open += change;
-    if (change > 0 && this.#open > this.#most) res.close();
-  }
-
-  /** The library tells of the end of requests' sockets, and not of those that were upgraded. */
-  upgradedClosed(): void {
-    this.#open--;
-  }
-}
-
-function openFiles(): number {
-  try {
-    const [, most] = /^Max open files +(\d+)/m.exec(readFileSync("/proc/self/limits", "utf8")) ?? [];
-    return Number(most ?? OPEN_FILES);
-  } catch {
-    return OPEN_FILES;
-  }
-}
-
 /** The addon takes options after host and port; its types do not say so. */
 interface WithOptions {
   listen(host: string, port: number, options: number, done: (socket: uWS.us_listen_socket | false) => void): void;
@@ -303,6 +284,7 @@ function behaviour(
   options: ListenOptions,
   ours: (req: uWS.HttpRequest) => boolean,
   maxPayloadLength: number,
+  sockets: SocketCount,
 ): uWS.WebSocketBehavior<Data> {
   return {
     compression: native().DISABLED,
@@ -334,7 +316,7 @@ function behaviour(
     drain: (ws) => guarded(options, () => ws.getUserData().events?.drained()),
     close: (ws) =>
       guarded(options, () => {
-        sockets.upgradedClosed();
+        sockets.upgradedGone();
         const data = ws.getUserData();
         data.socket?.gone();
         data.events?.closed();

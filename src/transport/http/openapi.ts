@@ -100,6 +100,12 @@ function requestBody(args: v.ObjectEntries, inPath: readonly string[]): object {
 
 function responses(route: Route): object {
   if (route.does === "socket") return { 101: { description: "Switching to WebSocket" }, default: ERROR };
+  if (route.does === "envelope")
+    return {
+      200: { description: "The replies, sealed", content: { "application/octet-stream": {} } },
+      401: { description: "Unknown key, used or expired token, altered or repeated: always the same, and empty" },
+      default: ERROR,
+    };
   const success =
     route.does === "events"
       ? {

@@ -5,6 +5,8 @@ import type { Socket, SocketEvents } from "../socket.ts";
 export interface Request {
   /** Upper case. */
   readonly method: string;
+  /** Path and query exactly as sent: "/aes?" is not "/aes". */
+  readonly target: string;
   /** Raw path, and raw query without "?". */
   readonly path: string;
   readonly query: string;

@@ -13,6 +13,7 @@ import type { Upgrade } from "./peer.ts";
 import { ROUTES, readQuery } from "./routes.ts";
 import { refuse } from "./wire.ts";
 import { LINK_PROTOCOL, linkUpgrade, wantsLink } from "./ws-link.ts";
+import { MQTT_PATH, mqttUpgrade, type TakeMqtt } from "./ws-mqtt.ts";
 
 const PROTOCOLS: ReadonlyMap<string, Format> = new Map([
   ["cib.v1.cbor", "cbor"],
@@ -25,6 +26,9 @@ export interface SocketsOptions {
   readonly door: Door;
   /** Those who come by a device key instead of a token. */
   readonly links: Callers;
+  /** Who takes MQTT; undefined where it is off. */
+  readonly mqtt: TakeMqtt | undefined;
+  readonly tls: boolean;
   /** Whether one more connection is allowed. */
   readonly room: () => boolean;
   fault(thrown: unknown): void;
@@ -62,9 +66,13 @@ export class Sockets {
   }
 
   #admit(exchange: Exchange): Upgrade {
-    const { door, room, control, links } = this.#options;
+    const { door, room, control, links, mqtt, tls } = this.#options;
     const { request } = exchange;
     door.check(request, true);
+    if (request.path === MQTT_PATH && mqtt !== undefined) {
+      checkRoom(room);
+      return mqttUpgrade(request, door.shows(request), tls, mqtt);
+    }
     if (wantsLink(protocolsOf(request))) {
       checkRoom(room);
       return linkUpgrade(request, door.shows(request), links);

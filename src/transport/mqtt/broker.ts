@@ -13,11 +13,11 @@ import { Roster } from "./roster.ts";
 import { MAX_LEVELS, maySay, parseTopic, type Topic } from "./topics.ts";
 import { Meter } from "./wire.ts";
 
-/** Connections at once: at about 40 KiB each, 20 MiB. */
-export const MAX_CONNECTIONS = 512;
+/** Connections at once: at about 10 KiB of heap each, 10 MiB (docs/MQTT.md, Limits). */
+export const MAX_CONNECTIONS = 1024;
 /** Connections of one token. */
 export const MAX_CONNECTIONS_A_TOKEN = 64;
-/** Connections without a CONNACK yet: at about 40 KiB each, 10 MiB. */
+/** Connections without a CONNACK yet: at about 10 KiB each and 4 KiB of a CONNECT, 4 MiB. */
 export const MAX_HALF_OPEN = 256;
 /** A house behind one address, after the daemon has started again. */
 export const MAX_HALF_OPEN_AN_ADDRESS = 128;

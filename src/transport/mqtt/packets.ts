@@ -86,7 +86,12 @@ export class Packets {
 
   #finish(packet: Buffer, arrived: Arrived[]): void {
     this.#packet = undefined;
-    this.#parser.parse(packet);
+    try {
+      this.#parser.parse(packet);
+    } catch (thrown) {
+      // It reads past the end of some malformed packets.
+      throw new SyntaxError(`mqtt: ${(thrown as Error).message}`);
+    }
     if (this.#failure !== undefined) throw new SyntaxError(`mqtt: ${this.#failure.message}`);
     arrived.push(...this.#parsed);
     this.#parsed = [];

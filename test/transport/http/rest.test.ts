@@ -89,13 +89,23 @@ describe("routes", () => {
       assert.deepEqual(box.control.commands.at(-1), command);
     }
     const commands = ROUTES.map((route) => route.does).filter(
-      (does) => !["health", "openapi", "events", "socket"].includes(does),
+      (does) => !["health", "openapi", "events", "socket", "envelope", "envelope.token"].includes(does),
     );
     assert.deepEqual(
       new Set(box.control.commands.map((command) => command.cmd)),
       new Set(commands),
       "a route without a case here",
     );
+  });
+
+  test("a token for a sealed request needs none, and a request that nobody sealed gets nothing", async () => {
+    const refused: string[] = [];
+    await using box = await openBox({ refusedEnvelope: (_, why) => refused.push(why) });
+    const token = await call(box, "GET", "/aes/token", { bare: true });
+    assert.deepEqual([token.status, token.json()], [200, { token: "00".repeat(16) }]);
+    const answer = await call(box, "POST", "/aes", { bare: true, body: "CIBH" });
+    assert.deepEqual([answer.status, answer.bytes.length, refused], [401, 0, ["mac"]]);
+    assert.equal((await call(box, "GET", "/aes")).headers.allow, "POST");
   });
 
   test("creations answer 201, and control may answer 202", async () => {

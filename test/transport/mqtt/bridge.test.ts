@@ -409,13 +409,13 @@ test("Home Assistant approves over the bridge, and a stale press answers nothing
   await until("the first question's buttons", () => button("approve")["payload_press"]?.includes("first/0"));
   assert.equal(shown()["question"], "Bash: run first/0");
   const stale = button("deny");
+  const replies = () => home.json(`${ROOT}/reply/home-assistant`);
   await press(button("approve"));
+  await until("it is settled, and said so", () => world.settled(session).length === 1 && replies().length === 1);
   await press(button("approve"));
-  await until("it is settled", () => world.settled(session).length === 1);
   ask("second/0");
   await until("the second question's buttons", () => button("approve")["payload_press"]?.includes("second/0"));
   await press(stale);
-  const replies = () => home.json(`${ROOT}/reply/home-assistant`);
   await until("three replies", () => replies().length === 3);
   assert.deepEqual(
     replies().map(({ ok, duplicate }) => [ok, duplicate === true]),
