@@ -18,19 +18,23 @@ export interface Question {
   run(quick?: boolean): Promise<Answer>;
 }
 
+/** One of the two. */
 export interface Limit {
-  readonly max: number;
+  readonly max?: number;
+  readonly min?: number;
   readonly unit: string;
 }
 
-/** Figures above their limit, one line each; `figures` by full name, `<question>.<figure>`. */
+/** Figures beyond their limit, one line each; `figures` by full name, `<question>.<figure>`. */
 export function exceeded(
   figures: Readonly<Record<string, number>>,
   limits: Readonly<Record<string, Limit>>,
 ): readonly string[] {
   return Object.entries(figures).flatMap(([name, value]) => {
     const limit = limits[name];
-    if (limit === undefined || value <= limit.max) return [];
-    return [`${name}: ${value} ${limit.unit}, the limit is ${limit.max}`];
+    if (limit === undefined) return [];
+    const { max = Number.POSITIVE_INFINITY, min = Number.NEGATIVE_INFINITY, unit } = limit;
+    if (value > max) return [`${name}: ${value} ${unit}, the limit is ${max}`];
+    return value < min ? [`${name}: ${value} ${unit}, the least is ${min}`] : [];
   });
 }

@@ -8,6 +8,7 @@ import { ROOT } from "./child.ts";
 import { clients } from "./clients.ts";
 import { crypto } from "./crypto.ts";
 import { echo } from "./echo.ts";
+import { envelope } from "./envelope.ts";
 import { fanOut } from "./fan-out.ts";
 import { firstText } from "./first-text.ts";
 import { idle } from "./idle.ts";
@@ -31,6 +32,7 @@ const QUESTIONS: readonly Question[] = [
   turn,
   fanOut,
   crypto,
+  envelope,
   probing,
 ];
 
@@ -79,12 +81,12 @@ for (const line of over) process.stderr.write(`bench: over budget: ${line}\n`);
 process.exit(values.check === true && over.length > 0 ? 1 : 0);
 
 function report(): string {
-  const budget = Object.entries(limits).map(([name, { max, unit }]) => {
+  const budget = Object.entries(limits).map(([name, { max, min, unit }]) => {
     const value = figures[name];
     return [
       name,
       value === undefined ? "" : String(value),
-      String(max),
+      max === undefined ? `at least ${min}` : String(max),
       unit,
       over.some((line) => line.startsWith(`${name}:`)) ? "over" : "kept",
     ];

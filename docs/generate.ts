@@ -4,6 +4,7 @@ import { dirname, join } from "node:path";
 import { fileURLToPath } from "node:url";
 import { ERRORS } from "../src/errors.ts";
 import { openapi } from "../src/transport/http/openapi.ts";
+import { exchange, knownAnswer } from "./aes-example.ts";
 import { cddl } from "./cddl.ts";
 import { header } from "./header.ts";
 import { conversation, conversationX25519 } from "./link-example.ts";
@@ -16,6 +17,7 @@ function generated(): ReadonlyMap<string, string> {
     ["docs/frames.cddl", cddl()],
     ["mcu/include/cib_frames.h", header()],
     ["docs/ERRORS.md", errors()],
+    ["docs/AES-TRANSPORT.md", filled("docs/AES-TRANSPORT.md", { exchange, "known answer": knownAnswer })],
     ["docs/openapi.json", `${JSON.stringify(openapi(), undefined, 2)}\n`],
     [
       "docs/PROTOCOL.md",

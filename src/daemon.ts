@@ -38,6 +38,7 @@ import { overWebSocket } from "./transport/mqtt/ws-stream.ts";
 import { Refusals } from "./transport/refusals.ts";
 import type { SocketEvents } from "./transport/socket.ts";
 import { createTcp } from "./transport/tcp/server.ts";
+import { Undo } from "./undo.ts";
 
 /** What a test or the demo may put in another's place. */
 export interface Deps {
@@ -248,6 +249,7 @@ async function compose(
         listen: mqttListen,
         tlsListen: mqttsListen,
         tls: config.tls,
+        ...(config.homeAssistant !== undefined && { home: { prefix: config.homeAssistant, version: VERSION } }),
         now,
         file: join(config.data, "mqtt.json"),
         write: writeRename,
@@ -304,35 +306,6 @@ function takeMqtt(mqtt: MqttTransport | undefined, ...came: Parameters<typeof ov
   if (mqtt === undefined) arrival.stream.destroy();
   else mqtt.take(arrival);
   return events;
-}
-
-/** What has been opened, closed again in the opposite order; one that fails does not keep the others from it. */
-class Undo {
-  readonly #steps: (() => unknown)[] = [];
-  readonly #fault: (where: string, thrown: unknown) => void;
-
-  constructor(fault: (where: string, thrown: unknown) => void) {
-    this.#fault = fault;
-  }
-
-  defer(step: () => unknown): void {
-    this.#steps.push(step);
-  }
-
-  use<T extends Disposable | AsyncDisposable>(thing: T): T {
-    this.defer(() => (Symbol.asyncDispose in thing ? thing[Symbol.asyncDispose]() : thing[Symbol.dispose]()));
-    return thing;
-  }
-
-  async run(): Promise<void> {
-    for (let step = this.#steps.pop(); step !== undefined; step = this.#steps.pop()) {
-      try {
-        await step();
-      } catch (thrown) {
-        this.#fault("stop", thrown);
-      }
-    }
-  }
 }
 
 function makeFolders(config: Config): void {

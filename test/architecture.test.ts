@@ -12,6 +12,8 @@ const MAY: Readonly<Record<string, readonly string[] | "all">> = {
   errors: [],
   // The one way to change a file so that a power loss leaves the old one or the new one.
   files: [],
+  // What was opened is closed in the opposite order.
+  undo: [],
   // What the box is known by.
   identity: ["files"],
   // How a native package is loaded, and what a person is told where it does not load.

@@ -43,7 +43,10 @@ test("the other ports have their defaults, can be turned off, and with --dev are
   );
   const off = { CIB_TCP_LISTEN: "off", CIB_MQTT_LISTEN: "off", CIB_MQTTS_LISTEN: "off" };
   assert.deepEqual(all(readConfig({ CIB_AUTH_TOKEN: TOKEN, ...off })), [undefined, undefined, undefined]);
-  assert.deepEqual(readConfig({ CIB_MQTT_LISTEN: ":1" }, { dev: "/x", devToken: TOKEN }).mqttListen, undefined);
+  // A minted token stays on loopback, whatever carries it; with one of one's own any address will do.
+  assert.throws(() => readConfig({ CIB_MQTT_LISTEN: ":1" }, { dev: "/tmp/x" }), ConfigError);
+  const own = readConfig({ CIB_MQTT_LISTEN: ":1", CIB_AUTH_TOKEN: TOKEN }, { dev: "/tmp/x" });
+  assert.deepEqual(own.mqttListen, { host: "0.0.0.0", port: 1 });
 });
 
 test("defaults are those of the manual", () => {
@@ -65,6 +68,8 @@ test("a wrong value names its variable", () => {
     ["CIB_FSYNC", "sometimes"],
     ["CIB_LISTEN", "8080"],
     ["CIB_LISTEN", "host:99999"],
+    ["CIB_MQTT_LISTEN", "1883"],
+    ["CIB_MQTTS_LISTEN", "on"],
     ["CIB_LOG_MAX_BYTES", "1 GB"],
     ["CIB_SESSION_UID", "root"],
     ["CIB_TLS_CERT", "/nowhere.pem"],

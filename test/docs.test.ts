@@ -34,7 +34,7 @@ test("every frame type with its fields and every command is in PROTOCOL.md", () 
 test("every link between the documents leads somewhere", () => {
   for (const file of [
     "README.md",
-    ...["PROTOCOL", "HTTP-API", "ARCHITECTURE", "HOOKS", "TAP", "OPERATIONS", "SECURITY"].map(
+    ...["PROTOCOL", "AES-TRANSPORT", "HTTP-API", "ARCHITECTURE", "HOOKS", "TAP", "OPERATIONS", "SECURITY"].map(
       (name) => `docs/${name}.md`,
     ),
   ]) {

@@ -1,17 +1,13 @@
 #!/usr/bin/python3
 """Follows a session of claude-in-box over raw TCP without TLS, and speaks in it.
 
-Shows "Links without TLS: CIB1" of docs/PROTOCOL.md, whose sections are named in quotation marks; only X25519 is left
-out. Needs Debian's python3-cryptography and python3-cbor2. CIB_DEVICE_KEY is "<key.id>:<key.secret>" of "A device's key".
-
+Shows "Links without TLS: CIB1" of docs/PROTOCOL.md, all but X25519; section titles are in quotation marks here. Needs
+Debian's python3-cryptography and python3-cbor2, and CIB_DEVICE_KEY="<key.id>:<key.secret>" as in "A device's key".
     cib_tcp.py 192.168.1.5:8081 <session>                           # follows from now on, until ctrl-C
     cib_tcp.py 192.168.1.5:8081 <session> --say "Run date" --allow
-
-A frame is one line of JSON, as in the box's own log. A seq that comes again (after the verdict `ahead`) replaces what
-was printed from it on. Exit codes: 0 done, 1 it did not work, 2 the command line was wrong.
-"""
-import argparse, hmac, io, json, os, random, re, select, signal, socket, struct, sys, time, uuid
-
+A frame is one line of JSON, as in the box's log; a seq that comes again (after the verdict `ahead`) replaces what was
+printed from it on. Exit codes: 0 done, 1 it did not work, 2 the command line was wrong."""
+import argparse, contextlib, hmac, io, json, os, random, re, select, signal, socket, struct, sys, time, uuid
 import cbor2
 from cryptography.exceptions import InvalidTag
 from cryptography.hazmat.primitives.ciphers.aead import AESGCM
@@ -19,11 +15,11 @@ from cryptography.hazmat.primitives.ciphers.aead import AESGCM
 ACCEPT, KEEP_ALIVE_S, DEAD_S, FIRST_WAIT_S, LONGEST_WAIT_S = 16384, 25, 90, 0.25, 15
 # docs/frames.cddl: the types from 1 on, each with the names of its fields from 0 on; pty.raw comes only when asked for
 FRAMES = ["", "text.delta text message agent", "thinking text message agent", "tool.use.start id tool input agent",
-          "tool.use.result id tool output error duration_ms agent", "todo.update items",
-          "ask.question id of kind prompt options multiSelect tool input summary expires_at", "ask.answer id answer by",
-          "usage input output cache_read cache_write model cost_usd", "status state elapsed_ms limit_resets_at", "stop reason",
-          "meta model workdir title engine auth version permission_mode effort claude_session note",
-          "hook name event payload result", "input id by text state input reason", "error code message"]
+    "tool.use.result id tool output error duration_ms agent", "todo.update items",
+    "ask.question id of kind prompt options multiSelect tool input summary expires_at", "ask.answer id answer by",
+    "usage input output cache_read cache_write model cost_usd", "status state elapsed_ms limit_resets_at", "stop reason",
+    "meta model workdir title engine auth version permission_mode effort claude_session note",
+    "hook name event payload result", "input id by text state input reason", "error code message"]
 INNER = {"items": "id subject status activeForm", "options": "label description"}
 
 
@@ -33,7 +29,6 @@ def mac(key, *parts):
 
 class Link:
     """One connection: the handshake, then records both ways. Any OSError ends it."""
-
     def __init__(self, address, key, counters):
         """"The handshake over TCP", with "Keys"."""
         self.buffer, self.sent, self.received, self.heard_at = b"", 0, 0, time.monotonic()
@@ -46,25 +41,26 @@ class Link:
         while len(self.buffer) < 40:
             self.receive()
         reply, self.buffer = self.buffer[:40], self.buffer[40:]
-        magic, flags, suite, accepted = struct.unpack_from(">4sBBH", reply)
         proven = hmac.compare_digest(reply[24:], mac(prk0, b"\x02", hello, reply[:24])[:16])
-        if not proven or (magic, flags, suite) != (b"CIB1", 0, 1) or accepted < 128:
+        self.accepted = int.from_bytes(reply[6:8], "big")
+        if not proven or reply[:6] != b"CIB1\0\1" or self.accepted < 128:
             raise ConnectionError("the reply is not that of a box with this key")
         prk1 = mac(prk0, b"\x03", hello, reply)
         self.to_box, self.from_box = AESGCM(mac(prk1, b"\x10")), AESGCM(mac(prk1, b"\x11"))
 
     def receive(self):
-        piece = self.socket.recv(65536)
-        if not piece:
+        if not (piece := self.socket.recv(65536)):
             raise ConnectionError("closed without a bye")
         self.buffer += piece
 
     def send(self, *items):
         """"Records": one with these items; without any it only keeps the link alive."""
         plain = b"".join(cbor2.dumps(item) for item in items)
+        if len(plain) > self.accepted:
+            raise SystemExit(f"cib_tcp: longer than the {self.accepted} bytes that the box takes: say it over HTTP")
         length, nonce = struct.pack(">H", len(plain)), struct.pack(">QI", 0, self.sent)
+        self.sent, self.sent_at = self.sent + 1, time.monotonic()  # first, so that nothing can use a nonce twice
         self.socket.sendall(length + self.to_box.encrypt(nonce, plain, length))
-        self.sent, self.sent_at = self.sent + 1, time.monotonic()
 
     def items(self):
         """"Records": every CBOR item as it comes, with "Keeping alive" meanwhile."""
@@ -87,11 +83,11 @@ class Link:
 
 class Follower:
     """One session, over as many links as it takes."""
-
-    def __init__(self, session, start, text, decision):
-        self.session, self.decision, self.parts, self.pending, self.began = session.bytes, decision, [], {}, False
-        self.position, self.history = {} if start is None else {"from": start}, None
-        self.said = self.keep("input", text=text)["id"] if text else ""
+    def __init__(self, options):
+        self.session, self.decision, self.wait = options.session.bytes, options.decision, FIRST_WAIT_S
+        self.position = {} if options.start is None else {"from": options.start}
+        self.parts, self.pending, self.began, self.history, self.link = [], {}, False, None, None
+        self.said = self.keep("input", text=options.say)["id"] if options.say else ""
 
     def keep(self, cmd, **fields):
         """"Nothing twice": a command has an id of its own, and is kept until its reply has come."""
@@ -103,26 +99,28 @@ class Follower:
         self.link = link
         link.send({"cmd": "attach", "id": "attach", "session": self.session, **self.position})
         for item in link.items():
-            self.frame(*item[:5]) if isinstance(item, list) else self.message(item)
+            if isinstance(item, list):
+                self.frame(*item[:5])
+            elif isinstance(item, dict):  # anything else is of a later version
+                self.message(item)
 
     def message(self, item):
         """What is no frame: the tables of "Records" and of "Keeping alive, ending, coming back"."""
         if "gap" in item or item.get("verdict", "ok") != "ok":
             print("cib_tcp:", item, file=sys.stderr)
-        if "error" in item:
-            if item["error"]["code"] != "stopping":  # else it is sent again on the next link
-                raise SystemExit(f"cib_tcp: {item['error']['code']}: {item['error']['message']}")
-        elif item.get("re") == "attach":
-            self.position = {"from": item["from"], "epoch": item["epoch"]}
+        if item.get("error", {}).get("code", "stopping") != "stopping":  # a box that stops is asked again on the next link
+            raise SystemExit(f"cib_tcp: {item['error']['code']}: {item['error']['message']}")
+        elif "verdict" in item:
+            self.position, self.wait = {"from": item["from"], "epoch": item["epoch"]}, FIRST_WAIT_S
             self.history = item["last"] if self.history is None else self.history
             self.link.send(*self.pending.values())
-        elif "re" in item:
+        elif item.get("ok"):
             self.pending.pop(item["re"], None)
         elif "gap" in item:
             self.position["from"] = item["gap"][1]
-        elif "bye" in item or "detached" in item:  # anything else is of a later version
-            again = item.get("bye") in ("rekey", "stopping", "too_far_behind")
-            raise (ConnectionError if again else SystemExit)(f"cib_tcp: the box ended it: {item}")
+        elif "bye" in item or "detached" in item:
+            later = item.get("bye") in ("rekey", "stopping", "too_far_behind")
+            raise (ConnectionError if later else SystemExit)(f"the box says {item}")
 
     def frame(self, kind, seq, ts, session, data):
         """"Nothing lost": the position moves when a frame is whole and printed, or of a type that is not known."""
@@ -136,7 +134,10 @@ class Follower:
             if parts > 1:
                 pieces[0]["text"] = "".join(piece["text"] for piece in pieces)
             frame = {"session": str(uuid.UUID(bytes=session)), "seq": seq, "ts": ts, "type": name, **pieces[0]}
-            print(json.dumps(frame), flush=True)
+            try:
+                print(json.dumps(frame), flush=True)
+            except BrokenPipeError:  # whoever reads has enough, as `| head`; to the loop below it would look like a cut
+                os._exit(1)
             self.react(frame)
         self.position["from"] = seq + 1
 
@@ -145,12 +146,12 @@ class Follower:
         if frame["type"] == "ask.question" and frame["seq"] > self.history and self.decision:
             self.link.send(self.keep("answer", ask=frame["id"], decision=self.decision))
             self.decision = None
-        elif frame["type"] == "input" and frame.get("id") == self.said and frame["state"] != "accepted":
+        elif frame["type"] == "input" and frame.get("id") == self.said:
             self.began = frame["state"] == "delivered"
-            if not self.began:
-                raise SystemExit(f"cib_tcp: it was not said: {frame.get('reason')}")
-        elif frame["type"] == "stop" and self.began:
-            raise SystemExit(0)
+        if frame["type"] == "stop" and self.began or frame.get("state") == "failed" and frame.get("id") == self.said:
+            with contextlib.suppress(OSError):  # all has come: it does not matter if the link has not lived to hear this
+                self.link.send({"bye": "done"})
+            raise SystemExit(0 if self.began else f"cib_tcp: it was not said: {frame.get('reason')}")
 
 
 def named(names, data):
@@ -162,36 +163,20 @@ def named(names, data):
 
 def run(address, key, boot, follower):
     """"Coming back": one link after the other, with back-off."""
-    wait = FIRST_WAIT_S
     for connection in range(2**32):
-        link = None
         try:
-            link = Link(address, key, struct.pack(">II", boot, connection))
-            follower.follow(link)
+            follower.follow(Link(address, key, struct.pack(">II", boot, connection)))
         except (OSError, InvalidTag) as cut:
-            if connection == 0 and link is None:  # a later one may meet a box that is restarting
+            if follower.link is None:  # once there has been one, the box may only be restarting
                 raise SystemExit(f"cib_tcp: no link: {cut} (a wrong CIB_DEVICE_KEY is refused in silence)") from None
-            wait = FIRST_WAIT_S if link and link.received else wait
             print(f"cib_tcp: {cut!r}; coming back", file=sys.stderr)
-            time.sleep(0 if "rekey" in str(cut) else random.uniform(wait / 2, wait))
-            wait = min(2 * wait, LONGEST_WAIT_S)
-        except SystemExit:
-            if link:
-                link.send({"bye": "done"})
-            raise
-
-
-def count_start(path):
-    """"Keys": the boot counter, on the disk before the first connection. The file has a byte for each start."""
-    with open(path, "ab", buffering=0) as file:
-        file.write(b".")
-        os.fsync(file.fileno())
-        return file.tell()
+            time.sleep(0 if "rekey" in str(cut) else random.uniform(follower.wait / 2, follower.wait))
+            follower.wait = min(2 * follower.wait, LONGEST_WAIT_S)
 
 
 def main():
     known = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
-    known.add_argument("box", metavar="HOST:PORT", type=lambda text: (text.rpartition(":")[0], int(text.rpartition(":")[2])))
+    known.add_argument("box", metavar="HOST:PORT")
     known.add_argument("session", type=uuid.UUID)
     known.add_argument("--from", metavar="SEQ", type=int, dest="start", help="also older frames, from this one on")
     known.add_argument("--say", metavar="TEXT", help="says it, and ends when its turn does")
@@ -199,12 +184,16 @@ def main():
     known.add_argument("--deny", action="store_const", const="deny", dest="decision", help="declines what is asked next")
     known.add_argument("--state", metavar="FILE", help="the boot counter (~/.cib_tcp-<key id>)")
     options = known.parse_args()
-    key = re.fullmatch("([0-9a-f]{16}):([0-9a-f]{64})", os.environ.get("CIB_DEVICE_KEY", ""))
-    if key is None:
-        known.error("CIB_DEVICE_KEY is to be <16 hex digits>:<64 hex digits>")
-    signal.signal(signal.SIGINT, lambda *_: sys.exit(0))
-    boot = count_start(options.state or os.path.expanduser(f"~/.cib_tcp-{key[1]}"))
-    run(options.box, bytes.fromhex(key[1] + key[2]), boot, Follower(options.session, options.start, options.say, options.decision))
+    box = re.fullmatch(r"\[?(.+?)\]?:(\d+)", options.box)
+    key = re.fullmatch("([0-9a-f]{16}):([0-9a-f]{64})", os.environ.get("CIB_DEVICE_KEY", ""), re.I)
+    if not box or not key:
+        known.error("the box is HOST:PORT, and CIB_DEVICE_KEY 16 hex digits, a colon and 64 hex digits")
+    signal.signal(signal.SIGINT, signal.SIG_DFL)  # ctrl-C: just gone, which the protocol allows for
+    with open(options.state or os.path.expanduser(f"~/.cib_tcp-{key[1]}"), "ab", buffering=0) as file:
+        file.write(b".")  # "Keys": the boot counter is the length of this file, on the disk before the first connection
+        os.fsync(file.fileno())
+        boot = file.tell()
+    run((box[1], int(box[2])), bytes.fromhex(key[1] + key[2]), boot, Follower(options))
 
 
 if __name__ == "__main__":

@@ -1,9 +1,15 @@
 /** Envelopes: every sealed HTTP request of the box: whose it is, that it is fresh, and that it runs once. */
-import type { Provider } from "../crypto/aead.ts";
-import { type EnvelopeHeader, openRequest, readHeader, responseSealer, TOKEN_BYTES } from "../crypto/envelope.ts";
+import { type Aead, KEY_BYTES, NONCE_BYTES, type Provider } from "../crypto/aead.ts";
+import {
+  type EnvelopeHeader,
+  HEADER_BYTES,
+  openRequest,
+  readHeader,
+  responseSealer,
+  TOKEN_BYTES,
+} from "../crypto/envelope.ts";
 import { LinkError, type LinkFault } from "../crypto/fault.ts";
-import { RECORD_OVERHEAD, type Sealer } from "../crypto/record.ts";
-import { KEY_BYTES } from "../crypto/aead.ts";
+import { LENGTH_BYTES, RECORD_OVERHEAD, type Sealer } from "../crypto/record.ts";
 import { type EnvelopeKeys, keyIdText, type LinkKey, RANDOM_BYTES } from "../crypto/schedule.ts";
 import type { DeviceKeys } from "./device-keys.ts";
 import type { Gate, Principal } from "./gate.ts";
@@ -19,7 +25,8 @@ export const MAX_REMEMBERED_A_KEY = 4096;
 const TIME_BYTES = 4;
 const TOKEN_LABEL = new TextEncoder().encode("token");
 /** What is opened in place of a request that has no form: it costs the same. */
-const NO_HEADER = new Uint8Array(48);
+const NO_HEADER = new Uint8Array(HEADER_BYTES);
+const NO_NONCE = new Uint8Array(NONCE_BYTES);
 const NO_RECORD = new Uint8Array(RECORD_OVERHEAD);
 
 /** What can be wrong with a request besides its records, as the operator's log says it. */
@@ -76,6 +83,7 @@ export class Envelopes {
   readonly #bootKey: Uint8Array;
   readonly #clock: () => number;
   readonly #started: number;
+  readonly #spare: Aead;
   readonly #memory = new Map<string, Memory>();
   #issued: { readonly second: number; readonly token: Uint8Array } | undefined;
 
@@ -84,6 +92,7 @@ export class Envelopes {
     this.#bootKey = options.random(KEY_BYTES);
     this.#clock = options.clock ?? (() => performance.now());
     this.#started = this.#clock();
+    this.#spare = options.provider.aead(this.#bootKey);
   }
 
   /** A token of now: 16 bytes, the same for a whole second. */
@@ -99,7 +108,7 @@ export class Envelopes {
     const header = headerOf(wish.body);
     const fresh = this.#holds(header?.token ?? NO_HEADER.subarray(0, TOKEN_BYTES));
     if (header === undefined) {
-      this.#idle();
+      this.#openNothing(keys.dummy.envelope(wish.method, wish.target, NO_HEADER).request);
       return "magic";
     }
     const keyId = keyIdText(header.keyId);
@@ -108,6 +117,8 @@ export class Envelopes {
     // Whoever demanded X25519 for this key has ruled out what works without it.
     const entitled = who !== undefined && known !== undefined && !known.requireX25519;
     const opened = this.#opened(entitled ? known.key : keys.dummy, wish);
+    // Too short for a record: what opening one would have cost is spent all the same.
+    if (opened === "size") this.#openNothing(this.#spare);
     if (typeof opened === "string") return opened;
     if (!entitled) return "mac";
     if (!fresh) return "token";
@@ -136,10 +147,8 @@ export class Envelopes {
     }
   }
 
-  /** The work of a request under a wrong key. */
-  #idle(): void {
-    const aead = this.#options.keys.dummy.envelope("POST", "/aes", NO_HEADER).request;
-    aead.open(new Uint8Array(12), NO_RECORD.subarray(0, 2), NO_RECORD.subarray(2));
+  #openNothing(aead: Aead): void {
+    aead.open(NO_NONCE, NO_RECORD.subarray(0, LENGTH_BYTES), NO_RECORD.subarray(LENGTH_BYTES));
   }
 
   #second(): number {
@@ -184,8 +193,7 @@ export class Envelopes {
 
   /** Keys whose last generation is over, devices that are gone among them. */
   #forget(second: number): void {
-    for (const [keyId, { since }] of this.#memory)
-      if (second - since >= 2 * TOKEN_LIFE_S) this.#memory.delete(keyId);
+    for (const [keyId, { since }] of this.#memory) if (second - since >= 2 * TOKEN_LIFE_S) this.#memory.delete(keyId);
   }
 }
 

@@ -106,6 +106,7 @@ class LinkSocket implements SocketLike {
   readonly #take: (bytes: Uint8Array) => Iterable<Taken>;
   #cancelTimer: () => void;
   #saidHello = false;
+  #greeted = false;
   #sent = false;
   #silentTicks = 0;
   #bye: string | undefined;
@@ -165,6 +166,7 @@ class LinkSocket implements SocketLike {
   }
 
   #opened(): void {
+    this.#greeted = true;
     this.#host.greeted();
     this.#cancelTimer();
     this.#cancelTimer = this.#timers.after(TICK_MS, () => this.#tick());
@@ -206,10 +208,9 @@ class LinkSocket implements SocketLike {
   /** As a WebSocket with a token would have ended: codes of the error table. */
   #ending(code: number, reason: string): { code: number; reason: string } {
     if (this.#bye !== undefined) return { code: codeOf(this.#bye), reason: REASONS[this.#bye] ?? this.#bye };
-    if (code >= 4000 || this.#link.state !== "closed") {
-      const silent = this.#saidHello && this.#link.state === "greeting" && code < 4000;
-      if (!silent || !this.#host.hopeless()) return { code, reason };
-    } else if (!this.#host.hopeless()) return { code, reason };
+    // Refused in words by HTTP, greeted before, or cut before our hello: none of it speaks against the key.
+    const silent = code < 4000 && this.#saidHello && !this.#greeted;
+    if (!silent || !this.#host.hopeless()) return { code, reason };
     return {
       code: ERRORS.unauthorized.close,
       reason: "key: the box closes without a word; id or secret is wrong, the key revoked, or X25519 required",

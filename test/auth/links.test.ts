@@ -132,6 +132,23 @@ test("replayed hellos push each other out, and leave the living link alone", () 
   assert.equal(lives.only(lives.client.seal(NOTHING)).kind, "record");
 });
 
+test("TLS-PSK: a device has its own key, and everybody else one that is nobody's", () => {
+  const world_ = world();
+  const [one, two] = [world_.device(), world_.device({ expires_at: 1_000_001 })];
+  const own = new LinkKey(nodeProvider, Buffer.from(one.secret, "hex")).tlsPsk();
+  assert.deepEqual(world_.links.psk(one.id), own);
+  assert.notDeepEqual(world_.links.psk(two.id), own);
+  const nobodys = world_.links.psk("ff".repeat(8));
+  assert.equal(nobodys.length, own.length);
+  for (const identity of ["", "__proto__", one.id.toUpperCase(), "x".repeat(128)])
+    assert.deepEqual(world_.links.psk(identity), nobodys);
+  world_.tokens.revoke(one.token);
+  world_.clock.now += 2;
+  for (const { id } of [one, two])
+    assert.deepEqual([world_.links.psk(id), world_.links.proved(id)], [nobodys, undefined]);
+  assert.notDeepEqual(world().links.psk("ff".repeat(8)), nobodys, "another boot has another");
+});
+
 test("a hello that MQTT brings twice counts once", () => {
   const box = world();
   const { greet, only, client } = caller(box, box.device(), "mqtt");

@@ -28,6 +28,12 @@ test("a figure above its limit is named with both", () => {
   assert.deepEqual(exceeded({ "a.b": 11 }, limit), ["a.b: 11 ms, the limit is 10"]);
 });
 
+test("a figure below its least is named with both", () => {
+  const limit = { "a.b": { min: 0.6, unit: "of the clear one" } };
+  assert.deepEqual(exceeded({ "a.b": 0.6 }, limit), []);
+  assert.deepEqual(exceeded({ "a.b": 0.5 }, limit), ["a.b: 0.5 of the clear one, the least is 0.6"]);
+});
+
 test("a median is a value that was measured", () => {
   assert.equal(median([5, 1, 3]), 3);
   assert.equal(quantile([1, 2, 3, 4, 5, 6, 7, 8, 9, 10], 0.95), 10);

@@ -122,12 +122,7 @@ export class AesStream {
   #tell: (verdict: Verdict) => void = () => undefined;
   #refuse: (why: Error) => void = () => undefined;
 
-  constructor(
-    response: Response,
-    sealed: SealedRequest,
-    stopping: AbortController,
-    next: (token: Uint8Array) => void,
-  ) {
+  constructor(response: Response, sealed: SealedRequest, stopping: AbortController, next: (token: Uint8Array) => void) {
     this.#stopping = stopping;
     this.#next = next;
     this.verdict = new Promise((resolve, reject) => {

@@ -1,14 +1,11 @@
 /** The AES envelope as a way in: every command a request of its own, and a stream is one request that goes on. */
 import { ROUTES } from "../../src/transport/http/routes.ts";
 import { AesClient, type AesStream } from "./aes-client.ts";
+import { keysOf, NOBODY } from "./keys.ts";
 import type { DeviceKey } from "./link-client.ts";
 import { deviceKey } from "./tcp-way.ts";
 import { Refused, type Way } from "./way.ts";
-import type { World } from "./world.ts";
 
-/** The keys made with the tokens that tests know by their text. */
-const KEYS = new WeakMap<World, Map<string, DeviceKey>>();
-const NOBODY: DeviceKey = { id: "00".repeat(8), secret: "00".repeat(32) };
 const CHANGES = new Set<string>(ROUTES.filter(({ method }) => method !== "GET").map(({ does }) => does));
 /** What a client takes that is no microcontroller. */
 const ROOM = { max_bytes: 32_767 };
@@ -19,10 +16,10 @@ export const aes: Way = {
   name: "AES envelope over HTTP",
   leastBytes: 128,
   connect: async (world, token) => {
-    const keys = KEYS.get(world) ?? new Map<string, DeviceKey>();
-    KEYS.set(world, keys);
-    if (token === world.master && !keys.has(token)) keys.set(token, await deviceKey(world));
-    const client = new AesClient(world.url, keys.get(token) ?? NOBODY);
+    const keys = keysOf(world);
+    const holder = token === world.master ? "master, aes" : token;
+    if (token === world.master && !keys.has(holder)) keys.set(holder, await deviceKey(world));
+    const client = new AesClient(world.url, keys.get(holder) ?? NOBODY);
     const open: AesStream[] = [];
     const follow = async (want: Readonly<Record<string, unknown>>) => {
       const stream = await client.follow({ ...ROOM, ...want });

@@ -5,6 +5,7 @@ import { mqtt } from "./mqtt-way.ts";
 import { rawTcp } from "./tcp-way.ts";
 import type { Way } from "./way.ts";
 import { restAndEvents, webSocket } from "./ways.ts";
+import { webSocketSealed } from "./ws-sealed-way.ts";
 
 export const WAYS: readonly Way[] = [
   restAndEvents,
@@ -15,4 +16,5 @@ export const WAYS: readonly Way[] = [
   mqtt("json"),
   mqtt("cbor"),
   mqttSealed,
+  webSocketSealed,
 ];

@@ -1,6 +1,7 @@
 /** A client of a sealed link over MQTT for tests: the noble side of a link, on the topics of its key. */
 import { randomBytes } from "node:crypto";
 import { nobleProvider } from "../../src/crypto/aead-noble.ts";
+import type { Carrier } from "../../src/crypto/link.ts";
 import { ClientLink } from "../../src/crypto/link-client.ts";
 import { LinkKey } from "../../src/crypto/schedule.ts";
 import { decodeValue, encodeValue, frameOf } from "../../src/frame/codec.ts";
@@ -14,11 +15,11 @@ type Fields = Record<string, unknown>;
 
 let connections = 0;
 
-/** The client's side of a link over MQTT. */
-export function mqttLink(key: DeviceKey, accepts = 65_535): ClientLink {
+/** The client's side of a link. */
+export function clientLink(key: DeviceKey, carrier: Carrier, accepts = 65_535): ClientLink {
   return new ClientLink({
     provider: nobleProvider,
-    carrier: "mqtt",
+    carrier,
     accepts,
     key: linkKey(key),
     keyId: Buffer.from(key.id, "hex"),
@@ -52,14 +53,13 @@ export class MqttLinkClient {
   private constructor(mqtt: MqttClient, key: DeviceKey, accepts: number) {
     this.mqtt = mqtt;
     this.up = `cib/link/${key.id}/up`;
-    this.link = mqttLink(key, accepts);
+    this.link = clientLink(key, "mqtt", accepts);
     this.ended = new Promise((resolve) => {
       this.#over = () => resolve(this.#bye);
     });
     this.#greeted = new Promise((resolve, reject) => {
       void this.ended.then((bye) => {
-        const why = new Refused({ code: "unauthorized", message: `the link has ended: ${bye}`, retryable: false });
-        for (const each of this.#owed.values()) each.reject(why);
+        const why = gone(bye);
         this.frames.end(why);
         reject(why);
       });
@@ -93,6 +93,8 @@ export class MqttLinkClient {
 
   ask(command: Readonly<Record<string, unknown>>): Promise<Fields> {
     return new Promise((resolve, reject) => {
+      // Also where it had ended before.
+      void this.ended.then((bye) => reject(gone(bye)));
       const own = typeof command["id"] === "string" ? command["id"] : undefined;
       // Without an id of the test's own the command must not count as exactly-once.
       const once = ["input", "sessions.create", "tokens.create", "send"].includes(String(command["cmd"]));
@@ -119,6 +121,10 @@ export class MqttLinkClient {
     if (ok === true) waiting?.resolve(fields);
     else waiting?.reject(new Refused(error));
   }
+}
+
+function gone(bye: string): Refused {
+  return new Refused({ code: "unauthorized", message: `the link has ended: ${bye}`, retryable: false });
 }
 
 async function enter(port: number, key: DeviceKey): Promise<MqttClient> {

@@ -1,23 +1,19 @@
 /** Sealed links over MQTT as a way in: each link has a device key of its own, for of one key only the newest lives. */
+import { keysOf, NOBODY } from "./keys.ts";
 import type { DeviceKey } from "./link-client.ts";
 import { MqttLinkClient } from "./mqtt-link-client.ts";
 import { deviceKey } from "./tcp-way.ts";
 import type { Caller, Stream, Verdict, Want, Way } from "./way.ts";
-import type { World } from "./world.ts";
-
-/** The keys made with the tokens that tests know by their text. */
-const KEYS = new WeakMap<World, Map<string, DeviceKey>>();
-const NOBODY: DeviceKey = { id: "00".repeat(8), secret: "00".repeat(32) };
 
 export const mqttSealed: Way = {
   name: "MQTT, CIB1 on topics",
   leastBytes: 128,
   connect: async (world, token) => {
-    const keys = KEYS.get(world) ?? new Map<string, DeviceKey>();
-    KEYS.set(world, keys);
+    const keys = keysOf(world);
+    const holder = token === world.master ? "master, mqtt-sealed" : token;
     const master = token === world.master;
-    if (master && !keys.has(token)) keys.set(token, await deviceKey(world));
-    const main = await MqttLinkClient.open(world.mqttPort, keys.get(token) ?? NOBODY);
+    if (master && !keys.has(holder)) keys.set(holder, await deviceKey(world));
+    const main = await MqttLinkClient.open(world.mqttPort, keys.get(holder) ?? NOBODY);
     const open = [main];
     const caller: Caller = {
       run: async (command) => {

@@ -24,7 +24,14 @@ export function mqtt(format: Format): Way {
       const main = await dial();
       const caller: Caller = {
         run: (command) => main.ask(command),
-        follow: async (want) => follow(await dial(), want),
+        follow: async (want) => {
+          const wire = await dial();
+          // A box takes so many of one principal, and no more.
+          return follow(wire, want).catch((refused: unknown) => {
+            wire.client.end();
+            throw refused;
+          });
+        },
         close: () => {
           for (const wire of open) wire.client.end();
         },

@@ -104,6 +104,26 @@ export function conformance(way: Way): void {
       assert.equal((await until(stream, says("after"))).length, 1);
     });
 
+    within(
+      "a stream that is cut goes on where it was, however often: none missing, none twice",
+      async (world, caller) => {
+        const session = await create(caller);
+        let next = 1;
+        for (let round = 0; round < 4; round++) {
+          const stream = await caller.follow({ session, from: next });
+          assert.deepEqual([stream.verdict.verdict, stream.verdict.from], ["ok", next]);
+          for (let i = 0; i < 40; i++) world.say(session, text(`${round} ${i}`));
+          const frames = await until(stream, says(`${round} ${round < 3 ? 20 : 39}`));
+          assert.deepEqual(
+            frames.map((frame) => frame.seq),
+            frames.map((_, i) => next + i),
+          );
+          next += frames.length;
+          stream.cut();
+        }
+      },
+    );
+
     within("only the wanted types arrive", async (world, caller) => {
       const session = await create(caller);
       const stream = await caller.follow({ session, from: 1, types: ["stop", "usage"] });
@@ -141,6 +161,7 @@ export function conformance(way: Way): void {
         joined += frame.text;
       }
       assert.equal(joined, long);
+      await assert.rejects(caller.follow({ session, max_bytes: way.leastBytes - 1 }), refusedWith("bad_request"));
     });
 
     within(

@@ -77,8 +77,8 @@ export async function outcomeOf(caller: Caller, command: Readonly<Record<string,
   try {
     const { cmd, ...want } = command;
     const reply = cmd === "attach" ? (await caller.follow(want as unknown as Want)).verdict : await caller.run(command);
-    // Ways that need a device key ask for one with each token.
-    const fields = Object.keys(reply).filter((name) => name !== "key");
+    // Ways that need a device key ask for one with each token, and those without a connection give each change an id.
+    const fields = Object.keys(reply).filter((name) => name !== "key" && name !== "id");
     return { code: "ok", fields: fields.sort() };
   } catch (thrown) {
     if (!(thrown instanceof Refused)) throw thrown;

@@ -8,6 +8,7 @@ import { nobleProvider } from "../../src/crypto/aead-noble.ts";
 import { ClientLink } from "../../src/crypto/link-client.ts";
 import { LinkKey } from "../../src/crypto/schedule.ts";
 import { LinkStream } from "../../src/crypto/stream.ts";
+import type { DeviceKey } from "../conformance/link-client.ts";
 import { MASTER } from "./box.ts";
 
 /** Where a client wants to go on. */
@@ -26,12 +27,7 @@ export interface Told {
 /** Connects and attaches; returns what cuts the connection. `closed` is called once, whoever ends it. */
 export type Dial = (want: Want, told: Told) => () => void;
 
-export interface DeviceKey {
-  readonly id: string;
-  readonly secret: string;
-}
-
-const fieldsOf = ({ session, from, epoch }: Want) => ({ session, from, ...(epoch !== undefined && { epoch }) });
+export const fieldsOf = ({ session, from, epoch }: Want) => ({ session, from, ...(epoch !== undefined && { epoch }) });
 const cbor = (bytes: Uint8Array) => decode(bytes, { useMaps: true }) as unknown;
 
 export function webSocket(port: number, format: "json" | "cbor"): Dial {
@@ -123,7 +119,7 @@ export function rawTcp(port: number, key: DeviceKey): Dial {
   };
 }
 
-function* sequenceOf(bytes: Uint8Array): Generator<unknown> {
+export function* sequenceOf(bytes: Uint8Array): Generator<unknown> {
   for (let rest = bytes; rest.length > 0; ) {
     const [value, left] = decodeFirst(rest, { useMaps: true }) as [unknown, Uint8Array];
     yield value;

@@ -1,10 +1,12 @@
 /** The world of the fault test: writers that repeat until they are acknowledged, and watchers, over every transport. */
 import assert from "node:assert/strict";
 import { type Model, startModel } from "../../src/demo/model.ts";
+import type { DeviceKey } from "../conformance/link-client.ts";
 import { freePort, MASTER, TestBox } from "./box.ts";
-import { type DeviceKey, type Dial, events, rawTcp, SealedTcp, webSocket } from "./dials.ts";
+import { type Dial, events, rawTcp, SealedTcp, webSocket } from "./dials.ts";
 import type { Random } from "./randomness.ts";
 import { RoughLink } from "./rough-link.ts";
+import { envelope, mqttAttach, sealedMqtt, sealedWebSocket } from "./sealed-dials.ts";
 import { Watcher } from "./watcher.ts";
 
 /** Counts what happens and lets others wait for it. */
@@ -169,7 +171,9 @@ export async function openFaultWorld(random: Random): Promise<World> {
     }),
   );
   const tcpPort = await freePort();
-  const box = own(await TestBox.start({ model: model.url, env: { CIB_TCP_LISTEN: `127.0.0.1:${tcpPort}` } }));
+  const mqttPort = await freePort();
+  const env = { CIB_TCP_LISTEN: `127.0.0.1:${tcpPort}`, CIB_MQTT_LISTEN: `127.0.0.1:${mqttPort}` };
+  const box = own(await TestBox.start({ model: model.url, env }));
   const httpPort = Number(new URL(box.url).port);
   const { body } = await box.call("POST", "/api/sessions", {});
   const session = String(body["session"]);
@@ -193,6 +197,10 @@ export async function openFaultWorld(random: Random): Promise<World> {
     watch("WebSocket, cbor", webSocket(await rough(httpPort), "cbor")),
     watch("SSE", events(await rough(httpPort))),
     watch("raw TCP", rawTcp(await rough(tcpPort), await deviceKey(box))),
+    watch("AES envelope", envelope(await rough(httpPort), await deviceKey(box))),
+    watch("WebSocket, sealed", sealedWebSocket(await rough(httpPort), await deviceKey(box))),
+    watch("MQTT", mqttAttach(await rough(mqttPort))),
+    watch("MQTT, sealed", sealedMqtt(await rough(mqttPort), await deviceKey(box))),
   ];
   const inputs: Inputs = { sent: 0, acknowledged: [] };
   const writers = [

@@ -83,11 +83,7 @@ export class AesSocket implements Socket {
     const records = this.#sealed(true);
     if (this.#stream !== undefined) this.#stream.end(Buffer.concat(records));
     else
-      this.#exchange.respond(
-        200,
-        head("application/octet-stream"),
-        Buffer.concat([this.#envelope.random, ...records]),
-      );
+      this.#exchange.respond(200, head("application/octet-stream"), Buffer.concat([this.#envelope.random, ...records]));
     this.#over();
   }
 

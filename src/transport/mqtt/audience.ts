@@ -4,7 +4,7 @@ import type { Client } from "./client.ts";
 import { matches } from "./client.ts";
 import type { Publisher, Status } from "./publisher.ts";
 import type { Roster } from "./roster.ts";
-import { formatTopic, mayHear, type Topic } from "./topics.ts";
+import { formatTopic, mayHear, parseTopic, type Topic } from "./topics.ts";
 import { publishPacket } from "./wire.ts";
 
 /** Sessions in one client's list, those that need you first: 200 × about 120 bytes are 24 KB. Commands list them all. */
@@ -16,6 +16,8 @@ const ONLINE = formatTopic({ kind: "online" });
 export interface AudienceOptions {
   readonly roster: Roster;
   readonly publisher: Pick<Publisher, "sessions">;
+  /** What Home Assistant is told, by topic. */
+  readonly home?: ReadonlyMap<string, Buffer> | undefined;
 }
 
 interface Retained {
@@ -72,6 +74,10 @@ export class Audience {
     yield { topic: { kind: "sessions", client: client.id }, payload: () => this.#list(client) };
     for (const [session, { status }] of this.#options.publisher.sessions)
       yield { topic: { kind: "status", session }, payload: () => Buffer.from(JSON.stringify(status)) };
+    for (const [text, payload] of this.#options.home ?? []) {
+      const topic = parseTopic(text);
+      if (topic !== undefined) yield { topic, payload: () => payload };
+    }
   }
 
   #list(client: Client): Buffer {

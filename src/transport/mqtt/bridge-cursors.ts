@@ -57,7 +57,9 @@ export class Cursors {
         options.fault(new Error(`${options.file}: not understood; sessions are published from now on`));
       }
     }
-    return new Cursors(options, options.now(), new Map(), true);
+    const cursors = new Cursors(options, options.now(), new Map(), true);
+    await cursors.#saving;
+    return cursors;
   }
 
   get(session: SessionId): Place | undefined {

@@ -148,7 +148,7 @@ export class Line {
       this.#unacked.set(packetId, { bytes: payload.length, done });
       this.#unackedBytes += payload.length;
     }
-    this.#socket.write(publishPacket(topic, payload, retain, packetId));
+    this.#out(publishPacket(topic, payload, retain, packetId));
     return true;
   }
 
@@ -164,13 +164,6 @@ export class Line {
     const messageId = this.nextPacketId();
     this.#subscribing.set(messageId, []);
     this.#write({ cmd: "unsubscribe", messageId, unsubscriptions: [...filters] });
-  }
-
-  /** Packs the writes of `body` together. */
-  cork(body: () => void): void {
-    this.#socket.cork();
-    body();
-    this.#socket.uncork();
   }
 
   /** Everything written goes out, then a DISCONNECT: no last will. */
@@ -302,7 +295,16 @@ export class Line {
   }
 
   #write(packet: Packet): void {
-    if (!this.#socket.destroyed && !this.#socket.writableEnded) this.#socket.write(bytesOf(packet));
+    if (!this.#socket.destroyed && !this.#socket.writableEnded) this.#out(bytesOf(packet));
+  }
+
+  /** What is due in one turn leaves in one system call. */
+  #out(bytes: Buffer): void {
+    if (this.#socket.writableCorked === 0) {
+      this.#socket.cork();
+      process.nextTick(() => this.#socket.uncork());
+    }
+    this.#socket.write(bytes);
   }
 
   #closed(): void {

@@ -228,10 +228,16 @@ class Bridge implements BridgeTransport {
     return [`${this.#root}/cmd`, `${this.#root}/+/cmd`];
   }
 
+  /** Rejects with the system's error only: what fails for another reason would fail again, and for ever. */
   async #message(incoming: Incoming, { commands, links }: Parts): Promise<void> {
-    const topic = parseTopic(incoming.topic, this.#root);
-    if (topic?.kind === "up" && !incoming.retain) links.message(topic.key, incoming.payload);
-    else await commands.take(incoming);
+    try {
+      const topic = parseTopic(incoming.topic, this.#root);
+      if (topic?.kind === "up" && !incoming.retain) links.message(topic.key, incoming.payload);
+      else await commands.take(incoming);
+    } catch (thrown) {
+      this.#o.onFault("bridge", thrown);
+      if (typeof (thrown as { code?: unknown } | null)?.code === "string") throw thrown;
+    }
   }
 
   #tooLarge(): void {

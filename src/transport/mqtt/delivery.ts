@@ -52,9 +52,9 @@ export class Delivery implements Sink, Disposable {
   close(reason: CloseReason): void {
     if (this.#over) return;
     this.#over = true;
-    this.attachment = undefined;
     const all = reason === "stopping" || reason === "revoked" || reason === "expired";
     this.#window.last(this.#notice(all ? { bye: reason } : { detached: reason, ...this.#session }));
+    this.attachment = undefined;
     this.#options.ended();
   }
 

@@ -1,7 +1,7 @@
 /** Discovery: a session as a Home Assistant device: its configuration and its state, as payloads; pure. */
 import { createHash } from "node:crypto";
 import type { SessionInfo } from "../../control/control.ts";
-import { type SessionId, sessionId } from "../../frame/frame.ts";
+import type { SessionId } from "../../frame/frame.ts";
 import { formatTopic, ROOT } from "./topics.ts";
 
 /** Home Assistant refuses a state of more than 255 characters; the whole text is an attribute. */
@@ -30,23 +30,12 @@ export interface Place {
 
 /** Retained: the device with everything that it has. Empty: it is gone. */
 export function discoveryTopic(session: SessionId, prefix: string): string {
-  return `${prefix}/device/cib_${session}/config`;
+  return formatTopic({ kind: "device", session, prefix });
 }
 
 /** Retained: what the device shows. */
 export function homeTopic(session: SessionId, root = ROOT): string {
-  return `${root}/${session}/home`;
-}
-
-/** Whose topic it is, if it is one of these two: who may read the session may read them. */
-export function sessionOfHome(topic: string, { prefix, root }: Pick<Place, "prefix" | "root">): SessionId | undefined {
-  const config = `${prefix}/device/cib_`;
-  const session = topic.startsWith(config)
-    ? topic.slice(config.length).replace(/\/config$/, "")
-    : topic.slice(root.length + 1).replace(/\/home$/, "");
-  const found = sessionId(session);
-  if (found === undefined) return undefined;
-  return topic === discoveryTopic(found, prefix) || topic === homeTopic(found, root) ? found : undefined;
+  return formatTopic({ kind: "home", session }, root);
 }
 
 /** What the device shows, as JSON on `homeTopic`. */

@@ -8,13 +8,15 @@ import { Audience } from "./audience.ts";
 import type { Broker, BrokerOptions } from "./broker.ts";
 import type { Client } from "./client.ts";
 import { Desk, runWill } from "./desk.ts";
+import type { Place } from "./discovery.ts";
 import { Ends } from "./ends.ts";
+import { HomeAssistant } from "./home-assistant.ts";
 import { type Address, Listeners } from "./listeners.ts";
 import { admit } from "./lobby.ts";
 import type { Arrival } from "./ports.ts";
 import { Publisher } from "./publisher.ts";
 import { type TopicLink, TopicLinks } from "./topic-link.ts";
-import type { Topic } from "./topics.ts";
+import { ROOT, type Topic } from "./topics.ts";
 
 /** What clients get to read their goodbye before they are cut. */
 const GRACE_MS = 100;
@@ -37,6 +39,8 @@ export interface MqttOptions {
   readonly file: string;
   /** Replaces that file as a whole. */
   write(file: string, text: string): void;
+  /** Home Assistant's discovery prefix, and our version; undefined: nothing is published for it. */
+  readonly home?: Pick<Place, "prefix" | "version"> | undefined;
   readonly now: () => number;
   onFault(where: string, thrown: unknown): void;
   /** Told of everybody who was turned away, and why: for the log. */
@@ -83,6 +87,7 @@ class Mqtt implements MqttTransport {
   readonly #links = new Map<Client, TopicLink>();
   readonly #ends = new Ends((client) => this.#ended(client));
   #parts: Parts | undefined;
+  #homeWatch: Disposable | undefined;
   #refused = 0;
   #stopped: Promise<void> | undefined;
 
@@ -138,7 +143,8 @@ class Mqtt implements MqttTransport {
       ...(timers && { timers }),
     });
     const links = new TopicLinks({ control, now, fault, refused, timers });
-    const audience = new Audience({ roster: broker.roster, publisher });
+    const home = this.#home(control, broker);
+    const audience = new Audience({ roster: broker.roster, publisher, home });
     this.#parts = { control, broker, publisher, audience, links, listeners };
     publisher.start();
     await listeners.start();
@@ -154,13 +160,32 @@ class Mqtt implements MqttTransport {
     await this.#stop();
   }
 
+  /** What Home Assistant is told, by topic: kept up to date from now on. */
+  #home(control: Control, broker: Broker): ReadonlyMap<string, Buffer> | undefined {
+    const { home, onFault } = this.#options;
+    if (home === undefined) return undefined;
+    const said = new Map<string, Buffer>();
+    const publish = (topic: string, payload: Buffer) => {
+      if (payload.length === 0) said.delete(topic);
+      else said.set(topic, payload);
+      broker.roster.publish(topic, payload);
+    };
+    const fault = (thrown: unknown) => onFault("home assistant", thrown);
+    const devices = new HomeAssistant({ control, who: READER, place: { ...home, root: ROOT }, publish, fault });
+    this.#homeWatch = control.watch(READER, devices);
+    return said;
+  }
+
   #hooks(control: Control): BrokerOptions {
     const { file, write, limits } = this.#options;
     return {
       file,
       write,
       ...(limits && { limits }),
-      admit: (arrival, hello) => admit(control, arrival, hello),
+      admit: (arrival, hello) => {
+        const admission = admit(control, arrival, hello);
+        return { ...admission, guest: { ...admission.guest, home: this.#options.home?.prefix } };
+      },
       came: (client) => this.#came(client),
       left: (client) => this.#left(client),
       said: (client, topic, payload, after) => this.#said(client, topic, payload, after),
@@ -234,6 +259,7 @@ class Mqtt implements MqttTransport {
   }
 
   #stop(): Promise<void> {
+    this.#homeWatch?.[Symbol.dispose]();
     this.#stopped ??= this.#sayGoodbye();
     return this.#stopped;
   }

@@ -14,6 +14,7 @@ export const MAX_LEVELS = 8;
 
 const CLIENT_ID = /^[\w.:-]{1,64}$/;
 const KEY_ID = /^[0-9a-f]{16}$/;
+const DEVICE = /^([\w-]+(?:\/[\w-]+)*)\/device\/cib_([0-9a-f-]{36})\/config$/;
 
 /** The terminal's bytes are for those who ask for them: an attach has them, these topics do not. */
 export type TopicType = Exclude<FrameTypeName, "pty.raw">;
@@ -21,7 +22,9 @@ export type TopicType = Exclude<FrameTypeName, "pty.raw">;
 /** A topic, without its root. */
 export type Topic =
   | { readonly kind: "frames" | "json"; readonly session: SessionId; readonly type: TopicType }
-  | { readonly kind: "status"; readonly session: SessionId }
+  | { readonly kind: "status" | "home"; readonly session: SessionId }
+  /** Under Home Assistant's discovery prefix, not ours. */
+  | { readonly kind: "device"; readonly session: SessionId; readonly prefix: string }
   | { readonly kind: "cmd"; readonly session?: SessionId }
   | { readonly kind: "online" }
   | { readonly kind: "sessions" | "reply"; readonly client: string }
@@ -32,6 +35,8 @@ export type Topic =
 export interface Guest {
   readonly clientId: string;
   readonly who: Principal | undefined;
+  /** Home Assistant's discovery prefix, where sessions are published for it. */
+  readonly home?: string | undefined;
   /** 16 hex digits, where it came in to open a sealed link. */
   readonly link?: string | undefined;
 }
@@ -46,7 +51,10 @@ export function formatTopic(topic: Topic, root = ROOT): string {
     case "json":
       return `${root}/${topic.session}/${topic.kind}/${topic.type}`;
     case "status":
-      return `${root}/${topic.session}/status`;
+    case "home":
+      return `${root}/${topic.session}/${topic.kind}`;
+    case "device":
+      return `${topic.prefix}/device/cib_${topic.session}/config`;
     case "cmd":
       return topic.session === undefined ? `${root}/cmd` : `${root}/${topic.session}/cmd`;
     case "online":
@@ -66,7 +74,8 @@ export function formatTopic(topic: Topic, root = ROOT): string {
 
 /** A topic of the table; undefined for every other text, wildcards among them. */
 export function parseTopic(text: string, root = ROOT): Topic | undefined {
-  if (text.length > MAX_TOPIC_BYTES || !text.startsWith(`${root}/`)) return undefined;
+  if (text.length > MAX_TOPIC_BYTES) return undefined;
+  if (!text.startsWith(`${root}/`)) return ofDevice(text);
   const [first = "", second, third, ...more] = text.slice(root.length + 1).split("/");
   if (more.length > 0) return undefined;
   if (second === undefined) return alone(first);
@@ -74,6 +83,12 @@ export function parseTopic(text: string, root = ROOT): Topic | undefined {
   if (first === "link") return KEY_ID.test(second) ? ofLink(second, third) : undefined;
   const session = sessionId(first);
   return session === undefined ? undefined : ofSession(session, second, third);
+}
+
+function ofDevice(text: string): Topic | undefined {
+  const [, prefix = "", id = ""] = DEVICE.exec(text) ?? [];
+  const session = sessionId(id);
+  return session && { kind: "device", session, prefix };
 }
 
 function alone(first: string): Topic | undefined {
@@ -92,7 +107,7 @@ function ofLink(key: string, way: string | undefined): Topic | undefined {
 }
 
 function ofSession(session: SessionId, kind: string, type: string | undefined): Topic | undefined {
-  if (type === undefined) return kind === "status" || kind === "cmd" ? { kind, session } : undefined;
+  if (type === undefined) return kind === "status" || kind === "home" || kind === "cmd" ? { kind, session } : undefined;
   if ((kind !== "frames" && kind !== "json") || !isTopicType(type)) return undefined;
   return { kind, session, type };
 }
@@ -115,7 +130,10 @@ export function mayHear(guest: Guest, topic: Topic): boolean {
     case "frames":
     case "json":
     case "status":
+    case "home":
       return mayRead(who, topic.session);
+    case "device":
+      return topic.prefix === guest.home && mayRead(who, topic.session);
     case "sessions":
       return topic.client === clientId && who.scopes.has("sessions:read");
     case "attach":
@@ -170,7 +188,16 @@ function hearable(guest: Guest, root: string): Level[][] {
   if (!who.scopes.has("sessions:read")) return open;
   const session: Level = (text) => mayRead(who, sessionId(text));
   const type: Level = isTopicType;
+  const device: Level = (text) => text.startsWith("cib_") && mayRead(who, sessionId(text.slice(4)));
+  const home: Level[][] =
+    guest.home === undefined
+      ? []
+      : [
+          [...guest.home.split("/"), "device", device, "config"],
+          [...base, session, "home"],
+        ];
   return [
+    ...home,
     ...open,
     [...own, "sessions"],
     [...own, session],

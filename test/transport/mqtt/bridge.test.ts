@@ -365,7 +365,7 @@ test("a revoked token ends what the bridge publishes, and takes back what it has
   await world.start();
   await until("the state", () => listener.json(`${ROOT}/${session}/status`).length > 0);
   await call(world, "DELETE", `/tokens/${String(id)}`);
-  await until("it is taken back", () => listener.on(`${ROOT}/${session}/status`).at(-1)?.payload.length === 0);
+  await until("it is taken back", () => listener.on(`${ROOT}/${session}/status`).at(-1)?.payload.length === 0).catch(async (e) => { console.log("DBG", JSON.stringify(listener.heard.map((h) => [h.topic, h.payload.toString().slice(0, 80)])), JSON.stringify(await health(world)), world.printed, world.faults); throw e; });
   assert.equal((await health(world))["token"], "refused");
   assert.match(world.printed.join("\n"), /CIB_MQTT_BRIDGE_TOKEN has been revoked/);
   await listener.say(`${ROOT}/${session}/cmd`, { cmd: "input", text: "late", id: "1", reply: `${ROOT}/reply/me` });

@@ -3,15 +3,9 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { SessionInfo } from "../../../src/control/control.ts";
 import type { SessionId } from "../../../src/frame/frame.ts";
-import {
-  type Ask,
-  discoveryTopic,
-  homeConfig,
-  homeState,
-  homeTopic,
-  sessionOfHome,
-} from "../../../src/transport/mqtt/discovery.ts";
+import { type Ask, discoveryTopic, homeConfig, homeState, homeTopic } from "../../../src/transport/mqtt/discovery.ts";
 import { HomeAssistant } from "../../../src/transport/mqtt/home-assistant.ts";
+import { formatTopic, mayFilter, mayHear, maySay, parseTopic } from "../../../src/transport/mqtt/topics.ts";
 
 const SESSION = "0b9c1d9e-7f0e-4c7c-9d38-000000000001" as SessionId;
 const PLACE = {
@@ -111,18 +105,25 @@ test("what is shown fits Home Assistant: a state of 255 characters at most, the 
   assert.deepEqual([none["approve"], none["deny"], none["question"]], [false, false, ""]);
 });
 
-test("its topics are told from all others, and whose they are", () => {
-  assert.equal(sessionOfHome(discoveryTopic(SESSION, "ha"), { prefix: "ha", root: "cib" }), SESSION);
-  assert.equal(sessionOfHome(homeTopic(SESSION), { prefix: "ha", root: "cib" }), SESSION);
-  for (const text of [
-    "ha",
-    "cib",
-    `cib/${SESSION}`,
-    `ha/device/cib_${SESSION}`,
-    `cibb/${SESSION}/home`,
-    "ha/device/cib_x/config",
-  ])
-    assert.equal(sessionOfHome(text, { prefix: "ha", root: "cib" }), undefined, text);
+test("its topics are told from all others, and heard by those who may read the session", () => {
+  const who = {
+    name: "x",
+    label: "x",
+    scopes: new Set(["sessions:read"] as const),
+    ended: new AbortController().signal,
+  };
+  const guest = { clientId: "x-1", who, home: "ha" };
+  for (const text of [discoveryTopic(SESSION, "ha"), homeTopic(SESSION)]) {
+    const topic = parseTopic(text);
+    assert.ok(topic && formatTopic(topic) === text);
+    assert.ok(mayHear(guest, topic) && !maySay(guest, topic, false));
+    assert.ok(!mayHear({ ...guest, who: { ...who, sessions: new Set() } }, topic), "bound to other sessions");
+  }
+  assert.ok(!mayHear({ ...guest, home: "other" }, { kind: "device", session: SESSION, prefix: "ha" }));
+  for (const filter of ["ha/#", "ha/+/+/config", "ha/device/+/config"]) assert.ok(mayFilter(guest, filter), filter);
+  for (const filter of ["ha/status", "other/#", "ha/+/+/+/config"]) assert.ok(!mayFilter(guest, filter), filter);
+  for (const text of [`ha/device/cib_${SESSION}`, `cibb/${SESSION}/home`, "ha/device/cib_x/config"])
+    assert.equal(parseTopic(text), undefined, text);
 });
 
 test("the question is published before its buttons, an unchanged device not at all, and a session that goes takes all of it back", async () => {

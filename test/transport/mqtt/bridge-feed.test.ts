@@ -1,0 +1,124 @@
+/** Bridge feed: where a session's frames begin, how far they have arrived, and what is told of those that are missing. */
+import assert from "node:assert/strict";
+import { mkdtempSync, rmSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
+import { type TestContext, test } from "node:test";
+import type { SessionInfo, Verdict } from "../../../src/control/control.ts";
+import { Encoded } from "../../../src/frame/codec.ts";
+import type { SessionId } from "../../../src/frame/frame.ts";
+import type { BridgeFrames } from "../../../src/transport/mqtt/bridge-address.ts";
+import { Cursors } from "../../../src/transport/mqtt/bridge-cursors.ts";
+import { BridgeFeed, MAX_FRAME_BYTES } from "../../../src/transport/mqtt/bridge-feed.ts";
+
+const SESSION = "0b9c1d9e-7f0e-4c7c-9d38-000000000001" as SessionId;
+const SINCE = 1000;
+const info = (created: number): SessionInfo => ({ session: SESSION, created_at: created });
+const frame = (seq: number, text = "x") => Encoded.of({ session: SESSION, seq, ts: 1, type: "text.delta", text });
+
+async function rig(t: TestContext, verdict: Partial<Verdict>, frames: BridgeFrames = "json") {
+  const folder = mkdtempSync(join(tmpdir(), "cib-feed-"));
+  const timers = { after: () => () => undefined, every: () => () => undefined };
+  const fault = (thrown: unknown) => assert.fail(String(thrown));
+  const cursors = await Cursors.open({ file: join(folder, "cursors"), now: () => SINCE, timers, fault });
+  t.after(async () => {
+    await cursors.close();
+    rmSync(folder, { recursive: true, force: true });
+  });
+  const sent: { topic: string; payload: Buffer; done: () => void }[] = [];
+  const wishes: unknown[] = [];
+  const stalls: string[] = [];
+  const open = (created: number) =>
+    new BridgeFeed(
+      {
+        control: {
+          attach: (_who, wish) => {
+            wishes.push(wish);
+            const full = { session: SESSION, epoch: 1, first: 1, last: 9, from: 1, verdict: "ok" as const, ...verdict };
+            return { verdict: full, drained: () => undefined, [Symbol.dispose]: () => undefined };
+          },
+        },
+        who: { name: "x", label: "x", scopes: new Set(), ended: new AbortController().signal },
+        root: "cib/box",
+        frames,
+        cursors,
+        publish: (topic, payload, done) => sent.push({ topic, payload, done }) > 0,
+        full: () => sent.length >= 4,
+        stalled: (why) => void stalls.push(why),
+        fault,
+      },
+      info(created),
+    );
+  return { cursors, sent, wishes, stalls, open };
+}
+
+test("a session older than the bridge begins now, a younger one at its first frame, a known one behind its cursor", async (t) => {
+  const { cursors, wishes, open } = await rig(t, { from: 5 });
+  open(SINCE - 1);
+  assert.deepEqual(wishes.pop(), { session: SESSION });
+  assert.deepEqual(cursors.get(SESSION), { epoch: 1, seq: 4 }, "remembered before a frame has come");
+  open(SINCE - 1);
+  assert.deepEqual(wishes.pop(), { session: SESSION, from: 5, epoch: 1 });
+  cursors.delete(SESSION);
+  open(SINCE);
+  assert.deepEqual(wishes.pop(), { session: SESSION, from: 1 });
+});
+
+test("the cursor moves to what has arrived with all before it, in whatever order the acknowledgements come", async (t) => {
+  const { cursors, sent, open } = await rig(t, {}, "both");
+  const feed = open(SINCE);
+  assert.deepEqual([feed.write(frame(1)), feed.write(frame(2))], ["ok", "full"]);
+  assert.deepEqual(
+    sent.map(({ topic }) => topic.slice(`cib/box/${SESSION}/`.length)),
+    ["frames/text.delta", "json/text.delta", "frames/text.delta", "json/text.delta"],
+  );
+  const at = () => cursors.get(SESSION)?.seq;
+  for (const i of [3, 2, 0]) sent[i]?.done();
+  assert.equal(at(), 0);
+  sent[1]?.done();
+  assert.equal(at(), 2);
+  feed.write(frame(3));
+  feed[Symbol.dispose]();
+  for (const { done } of sent) done();
+  assert.equal(at(), 2, "an acknowledgement after the end of the line counts for nothing");
+});
+
+test("a long frame goes in pieces, and has arrived when all of them have", async (t) => {
+  const { cursors, sent, open } = await rig(t, {});
+  open(SINCE).write(frame(1, "y".repeat(3 * MAX_FRAME_BYTES)));
+  assert.ok(sent.length > 3 && sent.every(({ payload }) => payload.length <= MAX_FRAME_BYTES));
+  for (const { done } of sent.slice(1)) done();
+  assert.equal(cursors.get(SESSION)?.seq, 0);
+  sent[0]?.done();
+  assert.equal(cursors.get(SESSION)?.seq, 1);
+});
+
+test("what retention has pruned is told in its place, at the start and on the way, and a log that lost frames, too", async (t) => {
+  const { cursors, sent, open } = await rig(t, { verdict: "gap", from: 7 });
+  const feed = open(SINCE);
+  feed.gap(8, 12);
+  assert.deepEqual(
+    sent.map(({ topic, payload }) => [topic, JSON.parse(payload.toString()) as unknown]),
+    [
+      [`cib/box/${SESSION}/gap`, { session: SESSION, epoch: 1, first: 1, last: 9, from: 7, verdict: "gap" }],
+      [`cib/box/${SESSION}/gap`, { session: SESSION, epoch: 1, gap: [8, 11] }],
+    ],
+  );
+  for (const { done } of sent) done();
+  assert.equal(cursors.get(SESSION)?.seq, 11);
+  const lost = await rig(t, { verdict: "ahead", from: 3, epoch: 2 });
+  lost.cursors.set(SESSION, { epoch: 1, seq: 8 });
+  lost.open(SINCE);
+  assert.deepEqual(lost.wishes, [{ session: SESSION, from: 9, epoch: 1 }]);
+  assert.match(lost.sent[0]?.payload.toString() ?? "", /"ahead"/);
+  assert.deepEqual(lost.cursors.get(SESSION), { epoch: 2, seq: 2 });
+});
+
+test("a broker that acknowledges nothing costs the line", async (t) => {
+  const { stalls, open } = await rig(t, {});
+  const feed = open(SINCE);
+  feed.close("stopping");
+  assert.deepEqual(stalls, []);
+  feed.close("too_far_behind");
+  assert.match(stalls[0] ?? "", /not acknowledged/);
+});
