@@ -34,5 +34,27 @@ const options = {
 // esbuild has said what is wrong.
 await build(options).catch(() => process.exit(1));
 chmodSync(BUNDLE, 0o755);
+
+// The reference client for others to import, and beside it what only Node has.
+const client = {
+  absWorkingDir: ROOT,
+  outdir: "dist/client",
+  outExtension: { ".js": ".mjs" },
+  bundle: true,
+  format: "esm",
+  target: "es2022",
+  legalComments: "none",
+  logLevel: "warning",
+};
+await Promise.all([
+  build({ ...client, entryPoints: ["src/client/client.ts"], platform: "browser" }),
+  build({
+    ...client,
+    entryPoints: ["src/client/node-socket.ts", "src/client/node-tcp.ts"],
+    platform: "node",
+    packages: "external",
+  }),
+  build({ ...client, entryPoints: { "aead-node": "src/crypto/aead-node.ts" }, platform: "node" }),
+]).catch(() => process.exit(1));
 const kilobytes = Math.round(statSync(BUNDLE).size / 1000);
 process.stderr.write(`build: dist/cib.mjs, ${kilobytes} KB, ${Math.round(performance.now() - started)} ms\n`);

@@ -234,7 +234,8 @@ function readToken(
       throw new ConfigError(`CIB_AUTH_TOKEN_FILE: cannot read ${file}`, { cause });
     }
   }
-  if (value === undefined && dev) return { token: kept ?? randomBytes(32).toString("base64url"), minted: true };
+  // Hex: no command line takes it for an option.
+  if (value === undefined && dev) return { token: kept ?? randomBytes(32).toString("hex"), minted: true };
   if (value === undefined) {
     throw new ConfigError(
       "CIB_AUTH_TOKEN: not set; set it to a secret of at least 32 characters (openssl rand -hex 32), or use serve --dev",

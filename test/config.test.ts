@@ -100,3 +100,25 @@ test("a token that --dev minted before is used again, and one that is set beats 
 test("a variable that is no setting is named", () => {
   assert.deepEqual(readConfig({ CIB_AUTH_TOKEN: TOKEN, CIB_MODELL: "x", CIB_URL: "y" }).unknown, ["CIB_MODELL"]);
 });
+
+test("a bridge is off, or an address whose secrets no message repeats; Home Assistant is off, on, or a prefix", () => {
+  const config = readConfig({ CIB_AUTH_TOKEN: TOKEN });
+  assert.deepEqual([config.bridge, config.homeAssistant], [undefined, undefined]);
+  const set = { CIB_AUTH_TOKEN: TOKEN, CIB_MQTT_BRIDGE: "mqtts://me:hunter2@broker", CIB_HOME_ASSISTANT: "on" };
+  const { bridge, homeAssistant } = readConfig(set);
+  assert.deepEqual([bridge?.address.port, bridge?.frames, homeAssistant], [8883, "both", "homeassistant"]);
+  for (const bad of [
+    { CIB_MQTT_BRIDGE: "mqtts://me:hunter2@broker/topic" },
+    { CIB_MQTT_BRIDGE_CA: "/nowhere/ca.pem" },
+    { CIB_MQTT_BRIDGE_NAME: "a/b" },
+    { CIB_MQTT_BRIDGE_FRAMES: "xml" },
+    { CIB_HOME_ASSISTANT: "cib" },
+  ])
+    assert.throws(
+      () => readConfig({ ...set, ...bad }),
+      (thrown: unknown) =>
+        thrown instanceof ConfigError &&
+        thrown.message.startsWith(`${Object.keys(bad)[0]}: `) &&
+        !thrown.message.includes("hunter2"),
+    );
+});

@@ -151,6 +151,12 @@ async function flood(
   return { open, met };
 }
 
+/** Resolves when all of them are closed, by whatever. */
+async function closed(sockets: Iterable<Socket>): Promise<void> {
+  // Not `once`: that rejects where the connection was reset.
+  await Promise.all([...sockets].map((socket) => new Promise((resolve) => socket.on("close", resolve))));
+}
+
 function cut(open: ReadonlySet<Socket>): void {
   for (const socket of open) socket.destroy();
 }
@@ -177,6 +183,7 @@ test(`${CALLERS} callers of the raw TCP port who prove nothing cost little, and 
   const key = await deviceKey(box.world);
   const before = await box.measure();
   const { open, met } = await flood(box.world.tcpPort, CALLERS, strangers(key), () => box.unharmed());
+  t.after(() => cut(open));
   assert.equal(met, CALLERS);
   const grown = (await box.measure()).rss - before.rss;
   t.diagnostic(`${Math.round(grown / 1024)} KiB more, ${open.size} still open`);
@@ -186,7 +193,30 @@ test(`${CALLERS} callers of the raw TCP port who prove nothing cost little, and 
   const device = await LinkClient.open(box.world.tcpPort, key);
   await device.ask({ cmd: "health" });
   device.socket.destroy();
-  cut(open);
+});
+
+test(`${CALLERS} callers of the MQTT port who never say who they are cost little, and harm nobody`, async (t) => {
+  await using box = await Box.open();
+  const before = await box.measure();
+  // CONNECT with a remaining length that never comes; one that is cut short; an HTTP client that is lost.
+  const kinds = [
+    undefined,
+    Buffer.from("10ffffff7f", "hex"),
+    Buffer.from("10100004", "hex"),
+    Buffer.from("GET / HTTP/1.1\r\n"),
+  ];
+  const { open, met } = await flood(
+    box.world.mqttPort,
+    CALLERS,
+    (i) => kinds[i % kinds.length],
+    () => box.unharmed(),
+  );
+  t.after(() => cut(open));
+  assert.equal(met, CALLERS);
+  const grown = (await box.measure()).rss - before.rss;
+  t.diagnostic(`${Math.round(grown / 1024)} KiB more, ${open.size} still open`);
+  assert.ok(grown < MAX_GROWTH, `${grown} bytes`);
+  await box.welcomes();
 });
 
 test(`${HTTP_CALLERS} connections to the HTTP port that ask nothing, or drop by drop, cost little, harm nobody and are cut`, async (t) => {
@@ -199,6 +229,7 @@ test(`${HTTP_CALLERS} connections to the HTTP port that ask nothing, or drop by 
     (i) => (i % 2 === 0 ? undefined : half),
     () => box.unharmed(),
   );
+  t.after(() => cut(open));
   assert.equal(met, HTTP_CALLERS);
   const grown = (await box.measure()).rss - before.rss;
   t.diagnostic(`${Math.round(grown / 1024)} KiB more, ${open.size} open`);
@@ -215,8 +246,8 @@ test(`${HTTP_CALLERS} connections to the HTTP port that ask nothing, or drop by 
   const drops = setInterval(() => {
     for (const socket of [...slow, ...links.open]) if (!socket.destroyed) socket.write("x");
   }, 500);
-  await Promise.all([...open, ...links.open].map((socket) => once(socket, "close")));
-  clearInterval(drops);
+  t.after(() => clearInterval(drops));
+  await closed([...open, ...links.open]);
   await box.unharmed();
   await box.welcomes();
 });
@@ -233,8 +264,9 @@ test("a box that is short of file descriptors refuses connections, and serves th
   await box.unharmed();
   const worked = (await box.measure()).cpuMs - before.cpuMs;
   assert.ok(worked < MAX_WORK_MS, `${worked} ms`);
+  const gone = closed(open);
   cut(open);
-  await Promise.all([...open].map((socket) => once(socket, "close")));
+  await gone;
   await box.unharmed();
   await box.welcomes();
 });

@@ -35,7 +35,7 @@ export function sealedWebSocket(port: number, key: DeviceKey): Dial {
 export function envelope(port: number, key: DeviceKey): Dial {
   const client = new AesClient(`http://127.0.0.1:${port}`, key);
   return (want, told) => {
-    let cut = () => undefined as void;
+    let cut: () => void = () => undefined;
     let over = false;
     const follow = async () => {
       const stream = await client.follow({ max_bytes: 32_767, ...fieldsOf(want) });
@@ -60,11 +60,11 @@ interface Login {
   readonly password: string;
 }
 
-/** A stock client that is subscribed to one filter; what it publishes is acknowledged by the box. */
+/** A stock client that is subscribed to some topics; what it publishes is acknowledged by the box. */
 function mqttClient(
   port: number,
   login: Login,
-  filter: string,
+  topics: string[],
   on: {
     open(publish: (topic: string, payload: Uint8Array) => void): void;
     message(bytes: Buffer): void;
@@ -82,7 +82,7 @@ function mqttClient(
     client.publish(topic, Buffer.from(payload), { qos: 1 }, () => undefined);
   };
   client.on("connect", () => {
-    client.subscribe(filter, { qos: 1 }, (failed) => {
+    client.subscribe(topics, { qos: 1 }, (failed) => {
       if (!failed) on.open(publish);
     });
   });
@@ -94,8 +94,9 @@ function mqttClient(
 
 export function mqttAttach(port: number): Dial {
   const clientId = "master-watcher";
+  const topics = (session: string) => ["reply", session].map((name) => `cib/client/${clientId}/${name}`);
   return (want, told) =>
-    mqttClient(port, { clientId, username: "master", password: MASTER }, `cib/client/${clientId}/+`, {
+    mqttClient(port, { clientId, username: "master", password: MASTER }, topics(want.session), {
       open: (publish) => publish("cib/cmd", encode({ cmd: "attach", id: "a", ...fieldsOf(want) })),
       message: (bytes) => told.message(decode(bytes, { useMaps: true })),
       closed: () => told.closed(),
@@ -104,10 +105,10 @@ export function mqttAttach(port: number): Dial {
 
 export function sealedMqtt(port: number, key: DeviceKey): Dial {
   return (want, told) => {
-    const link = clientLink(key, "messages");
+    const link = clientLink(key, "mqtt");
     const up = `cib/link/${key.id}/up`;
     let say: (payload: Uint8Array) => void = () => undefined;
-    return mqttClient(port, linkLogin(key), `cib/link/${key.id}/down`, {
+    return mqttClient(port, linkLogin(key), [`cib/link/${key.id}/down`], {
       open: (publish) => {
         say = (payload) => publish(up, payload);
         say(link.hello);

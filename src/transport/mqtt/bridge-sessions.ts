@@ -7,14 +7,15 @@ import type { Cursors } from "./bridge-cursors.ts";
 import { BridgeFeed } from "./bridge-feed.ts";
 import type { Line } from "./bridge-line.ts";
 import { RetainedTopics } from "./bridge-retained.ts";
-import type { Place } from "./discovery.ts";
+import { discoveryTopic, homeTopic, type Place } from "./discovery.ts";
 import { HomeAssistant } from "./home-assistant.ts";
 import { statusOf } from "./publisher.ts";
 import { formatTopic } from "./topics.ts";
 
 export interface SessionsOptions {
   readonly control: Pick<Control, "watch" | "attach" | "run">;
-  readonly who: Principal;
+  /** Undefined: no token that holds; what an earlier one has shown is taken back. */
+  readonly who: Principal | undefined;
   readonly root: string;
   readonly frames: BridgeFrames;
   /** Undefined: nothing for Home Assistant. */
@@ -33,23 +34,28 @@ export class BridgeSessions {
   readonly #feeds = new Map<SessionId, BridgeFeed>();
   #line: Line | undefined;
   #watching: Disposable | undefined;
-  #over = false;
+  #over: boolean;
 
   constructor(options: SessionsOptions) {
     this.#o = options;
     const { control, who, home: place, fault } = options;
     const publish = (topic: string, payload: Buffer) => this.#retained.set(topic, payload);
-    this.#home = place && new HomeAssistant({ control, who, place, publish, fault });
+    this.#over = who === undefined;
+    this.#home = place && who && new HomeAssistant({ control, who, place, publish, fault });
   }
 
   /** A line is there: states are said again, frames go on from their cursors. */
   begin(line: Line): void {
     this.#line = line;
     this.#retained.begin((topic, payload, done) => line.publish(topic, payload, true, done));
-    if (this.#over) return;
+    const { who } = this.#o;
+    if (this.#over || who === undefined) {
+      this.#takeAllBack();
+      return;
+    }
     const known = new Set<SessionId>();
     try {
-      this.#watching = this.#o.control.watch(this.#o.who, {
+      this.#watching = this.#o.control.watch(who, {
         changed: (info) => {
           known.add(info.session);
           this.#changed(info);
@@ -84,7 +90,7 @@ export class BridgeSessions {
     this.#watching = undefined;
     for (const feed of this.#feeds.values()) feed[Symbol.dispose]();
     this.#feeds.clear();
-    this.#retained.deleteAll();
+    this.#takeAllBack();
   }
 
   /** The broker has acknowledged: every reader gets its turn, and takes at least one frame. */
@@ -104,16 +110,35 @@ export class BridgeSessions {
   #gone(session: SessionId): void {
     this.#feeds.get(session)?.[Symbol.dispose]();
     this.#feeds.delete(session);
-    const { root, cursors } = this.#o;
-    cursors.delete(session);
-    this.#retained.delete(formatTopic({ kind: "status", session }, root));
+    this.#o.cursors.delete(session);
     this.#home?.gone(session);
+    this.#takeBack(session);
+  }
+
+  /** Of every session that was ever published, by this token or one before. */
+  #takeAllBack(): void {
+    this.#retained.deleteAll();
+    for (const session of this.#o.cursors.sessions) this.#takeBack(session);
+  }
+
+  #takeBack(session: SessionId): void {
+    const { root, home } = this.#o;
+    this.#retained.delete(formatTopic({ kind: "status", session }, root));
+    if (home === undefined) return;
+    this.#retained.delete(discoveryTopic(session, home.prefix));
+    this.#retained.delete(homeTopic(session, root));
   }
 
   #follow(info: SessionInfo): void {
     const { control, who, root, frames, cursors, fault, stalled } = this.#o;
     const line = this.#line;
-    if (line === undefined || frames === "off") return;
+    if (line === undefined || who === undefined) return;
+    if (frames === "off") {
+      // What has been published is known by its cursor.
+      const { epoch, last, session } = info;
+      if (cursors.get(session) === undefined) cursors.set(session, { epoch: Number(epoch), seq: Number(last) });
+      return;
+    }
     const feed = new BridgeFeed(
       {
         control,

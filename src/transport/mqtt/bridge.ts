@@ -8,7 +8,7 @@ import type { Transport } from "../transport.ts";
 import type { BridgeSettings } from "./bridge-address.ts";
 import { Commands, type Dropped } from "./bridge-commands.ts";
 import { Cursors } from "./bridge-cursors.ts";
-import { type Incoming, Line } from "./bridge-line.ts";
+import type { Incoming, Line } from "./bridge-line.ts";
 import { BridgeLinks } from "./bridge-links.ts";
 import { Memory } from "./bridge-memory.ts";
 import { Outbox } from "./bridge-outbox.ts";
@@ -58,7 +58,7 @@ interface Parts {
   readonly memory: Memory;
   readonly commands: Commands;
   readonly outbox: Outbox;
-  readonly sessions: BridgeSessions | undefined;
+  readonly sessions: BridgeSessions;
   readonly links: BridgeLinks;
 }
 
@@ -69,6 +69,7 @@ class Bridge implements BridgeTransport {
   readonly #root: string;
   readonly #timers: Timers;
   readonly #dropped: Partial<Record<Dropped, number>> = {};
+  #Line: typeof Line | undefined;
   #parts: Parts | undefined;
   #who: Principal | undefined;
   #line: Line | undefined;
@@ -104,6 +105,8 @@ class Bridge implements BridgeTransport {
     signal.throwIfAborted();
     this.#who = this.#enter(control);
     await mkdir(this.#o.folder, { recursive: true, mode: 0o700 });
+    // Only here: a daemon without a bridge does not pay for its packets.
+    ({ Line: this.#Line } = await import("./bridge-line.ts"));
     this.#parts = await this.#open(control, signal);
     await this.#parts.commands.resume();
     signal.addEventListener("abort", () => void this.#stop(), { once: true });
@@ -132,7 +135,7 @@ class Bridge implements BridgeTransport {
     this.#who = undefined;
     this.#o.say(`bridge: CIB_MQTT_BRIDGE_TOKEN has been ${why}; only sealed links are carried from now on`);
     if (this.#line?.up === true) this.#line.unsubscribe(this.#filters());
-    this.#parts?.sessions?.forget();
+    this.#parts?.sessions.forget();
   }
 
   async #open(control: Control, signal: AbortSignal): Promise<Parts> {
@@ -159,18 +162,16 @@ class Bridge implements BridgeTransport {
     const who = this.#who;
     const place =
       home === undefined ? undefined : { prefix: home, root, reply: `${root}/reply/home-assistant`, version };
-    const sessions =
-      who &&
-      new BridgeSessions({
-        control,
-        who,
-        root,
-        frames,
-        home: place,
-        cursors,
-        fault,
-        stalled: (why) => this.#line?.cut(why),
-      });
+    const sessions = new BridgeSessions({
+      control,
+      who,
+      root,
+      frames,
+      home: place,
+      cursors,
+      fault,
+      stalled: (why) => this.#line?.cut(why),
+    });
     const refused = this.#o.onRefused;
     const links = new BridgeLinks(root, { control, now, timers, fault, refused });
     return { control, cursors, queue, memory, outbox, commands, sessions, links };
@@ -178,11 +179,12 @@ class Bridge implements BridgeTransport {
 
   #connect(): void {
     const parts = this.#parts;
-    if (parts === undefined || this.#stopped !== undefined) return;
+    const Dial = this.#Line;
+    if (parts === undefined || Dial === undefined || this.#stopped !== undefined) return;
     this.#cancelRetry = undefined;
     const { address, ca } = this.#o;
     this.#lineOver = new Promise((over) => {
-      const line: Line = new Line(
+      const line: Line = new Dial(
         {
           address,
           ...(ca !== undefined && { ca }),
@@ -196,7 +198,7 @@ class Bridge implements BridgeTransport {
           tooLarge: () => this.#tooLarge(),
           denied: (filter) => this.#o.say(`bridge: the broker does not let us subscribe to ${filter}`),
           room: () => {
-            parts.sessions?.drained();
+            parts.sessions.drained();
             parts.links.drained();
           },
           acknowledged: (packetId) => parts.links.acknowledged(packetId),
@@ -220,7 +222,7 @@ class Bridge implements BridgeTransport {
     if (this.#who === undefined) line.unsubscribe(this.#filters());
     parts.links.begin(line);
     parts.outbox.begin((topic, payload, done) => line.publish(topic, payload, false, done));
-    parts.sessions?.begin(line);
+    parts.sessions.begin(line);
   }
 
   /** Where plain commands come in. */
@@ -248,7 +250,7 @@ class Bridge implements BridgeTransport {
   #closed(why: string, { links, outbox, sessions }: Parts): void {
     links.end();
     outbox.end();
-    sessions?.end();
+    sessions.end();
     this.#line = undefined;
     if (this.#stopped !== undefined) return;
     const { address, now, random = Math.random } = this.#o;
@@ -272,7 +274,7 @@ class Bridge implements BridgeTransport {
     this.#cancelRetry?.();
     const parts = this.#parts;
     if (parts === undefined) return;
-    parts.sessions?.end();
+    parts.sessions.end();
     parts.links.stop();
     this.#line?.publish(`${this.#root}/online`, Buffer.from("0"), true);
     this.#line?.close();

@@ -113,7 +113,7 @@ export class Listeners {
 }
 
 /** IPv4 inside IPv6 (RFC 4291 §2.5.5.2) as IPv4, as on every other way in. */
-export function addressOf(socket: Socket): string {
+function addressOf(socket: Socket): string {
   return (socket.remoteAddress ?? "").replace(/^::ffff:(?=\d+\.)/, "");
 }
 

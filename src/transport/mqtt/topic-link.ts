@@ -117,14 +117,18 @@ export class TopicLink {
       }
     }
     const older = this.#next;
-    this.#next = undefined;
+    const strand = new Strand(this.#end, this.#topic, this.#callers, payload, (failed) => this.#ended(strand, failed));
+    strand.take(payload);
+    if (strand.over) {
+      // It did not hold, and harms nobody who does.
+      if (older === undefined && this.#live === undefined) this.#leave();
+      return;
+    }
+    this.#next = strand;
     older?.close();
     this.#cancelIdle?.();
-    const strand = new Strand(this.#end, this.#topic, this.#callers, payload, (failed) => this.#ended(strand, failed));
-    this.#next = strand;
     // Whoever reads for the new link would take a record of the old one for a hole in its own count.
     this.#live?.pause(true);
-    strand.take(payload);
   }
 
   #record(payload: Uint8Array): void {
@@ -180,6 +184,7 @@ class Strand {
   #paused = false;
   #over = false;
 
+  /** The first message must be the hello. */
   constructor(
     { outlet, address }: TopicEnd,
     topic: string,
@@ -208,6 +213,10 @@ class Strand {
   /** Whether its first record has held. */
   get lives(): boolean {
     return this.#caller.lives;
+  }
+
+  get over(): boolean {
+    return this.#over;
   }
 
   /** What it wrote waits for acknowledgements. */

@@ -8,7 +8,7 @@ import { join } from "node:path";
 import mqtt, { type MqttClient } from "mqtt";
 
 /** Generous: the machine may be busy. */
-export const PATIENCE_MS = 8_000;
+export const PATIENCE_MS = 30_000;
 
 export interface MosquittoOptions {
   /** Lines of mosquitto.conf, beyond ours; `<folder>` stands for its folder. */

@@ -87,6 +87,8 @@ test(
     // It tries again and again, and is not let in: so it is told to end.
     const late = run("mosquitto_pub", [...by(psk, "late"), "-q", "1", "-t", `cib/${session}/cmd`, "-m", said]);
     assert.notEqual(await late.exit, 0);
+    const { mqtt: counts } = (await master.run({ cmd: "health" })) as { mqtt: { clients: number } };
+    assert.equal(counts.clients, 1, "only the master is in");
     watcher.end();
     await watcher.exit;
     master.close();

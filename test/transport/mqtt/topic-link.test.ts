@@ -146,6 +146,19 @@ test("a hello replayed beside a living link earns a reply, and the link goes on"
   assert.deepEqual(device.outlet.closed, []);
 });
 
+test("a hello that does not hold harms neither the link that lives nor the one that is to", async () => {
+  using world = new TopicWorld();
+  const device = world.device();
+  const wrong = device.link.hello.map((byte, i) => (i === 40 ? byte ^ 1 : byte));
+  await device.greet();
+  device.up(wrong);
+  device.up(device.link.seal(new Uint8Array()));
+  await answers(device);
+  device.up(wrong);
+  await answers(device);
+  assert.deepEqual([world.refused, device.outlet.closed], [["mac", "mac"], []]);
+});
+
 test("a device that begins anew on its topic hears nothing of its old link", async () => {
   using world = new TopicWorld();
   const device = world.device();
