@@ -127,7 +127,7 @@ class Load implements Disposable {
       this.#sockets.map(
         (socket) =>
           new Promise<void>((done, fail) => {
-            let got = Buffer.alloc(0);
+            let got: Buffer = Buffer.alloc(0);
             const send = () => {
               const request = requests[next++];
               if (request !== undefined) socket.write(request);

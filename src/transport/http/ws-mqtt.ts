@@ -8,7 +8,7 @@ import type { RawSocket, Request, Upgrade } from "./peer.ts";
 export const MQTT_PATH = "/mqtt";
 /** MQTT 3.1.1 §6: the subprotocol's name. */
 const MQTT_PROTOCOL = "mqtt";
-/** Longest message that is read at all: the largest packet that the broker takes, 512 KiB, and its head. Of the 256 that may be half-open 128 MiB, of one address 16 MiB. */
+/** Longest message that is read at all: the largest packet that the broker takes, 512 KiB, and its head. Of the 128 that may be half-open 64 MiB, of one address 16 MiB. */
 export const MAX_MQTT_MESSAGE_BYTES = 513 * 1024;
 
 /** Who takes such a socket; what it brings goes to what is given back. */

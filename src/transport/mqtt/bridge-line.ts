@@ -72,6 +72,8 @@ export class Line {
   readonly #unacked = new Map<number, Unacked>();
   readonly #subscribing = new Map<number, readonly string[]>();
   #unackedBytes = 0;
+  /** Acknowledgements have come of which nobody was told. */
+  #freed = false;
   #lastId = 0;
   #up = false;
   #over = false;
@@ -210,6 +212,12 @@ export class Line {
         if (this.#socket.destroyed) return;
         this.#arrived(arrived);
       }
+      // Not only at half: a broker with Nagle's algorithm holds its next PUBACK until our TCP acknowledges the first, which
+      // that does with our next bytes, or 40 ms later.
+      if (this.#freed && !this.full) {
+        this.#freed = false;
+        this.#events.room();
+      }
     } catch (thrown) {
       this.cut(thrown instanceof SyntaxError ? `it does not speak MQTT (${thrown.message})` : wordsOf(thrown));
       if (!(thrown instanceof SyntaxError)) throw thrown;
@@ -275,8 +283,7 @@ export class Line {
     this.#unackedBytes -= unacked.bytes;
     if (unacked.done === undefined) this.#events.acknowledged(packetId);
     else unacked.done();
-    // At half: one acknowledgement each would wake every reader for one frame.
-    if (this.#unacked.size <= MAX_UNACKED / 2 && this.#unackedBytes <= MAX_UNACKED_BYTES / 2) this.#events.room();
+    this.#freed = true;
   }
 
   #subscribed(messageId: number, granted: readonly unknown[]): void {

@@ -18,9 +18,9 @@ export const MAX_CONNECTIONS = 1024;
 /** Connections of one token. */
 export const MAX_CONNECTIONS_A_TOKEN = 64;
 /** Connections without a CONNACK yet: at about 10 KiB each and 4 KiB of a CONNECT, 4 MiB. */
-export const MAX_HALF_OPEN = 256;
+export const MAX_HALF_OPEN = 128;
 /** A house behind one address, after the daemon has started again. */
-export const MAX_HALF_OPEN_AN_ADDRESS = 128;
+export const MAX_HALF_OPEN_AN_ADDRESS = 32;
 /** From the connection to its CONNECT: what raw TCP gives, too. */
 export const CONNECT_DEADLINE_MS = 5_000;
 /** One and a half times this without a packet, and a client that wants a longer time or none is taken for dead. */
