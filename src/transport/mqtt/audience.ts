@@ -1,10 +1,10 @@
 /** Audience: what is retained, made for each client when it asks: whether the box is there, its sessions, their states. */
 import type { SessionId } from "../../frame/frame.ts";
 import type { Client } from "./client.ts";
-import { matches } from "./client.ts";
 import type { Publisher, Status } from "./publisher.ts";
 import type { Roster } from "./roster.ts";
 import { formatTopic, mayHear, parseTopic, type Topic } from "./topics.ts";
+import { Tree } from "./tree.ts";
 import { publishPacket } from "./wire.ts";
 
 /** Sessions in one client's list, those that need you first: 200 × about 120 bytes are 24 KB. Commands list them all. */
@@ -35,19 +35,12 @@ export class Audience {
 
   /** Right after the SUBACK (MQTT 3.1.1 §3.3.1.3: only then is the retain flag set). */
   subscribed(client: Client, filters: readonly string[]): void {
-    for (const { topic, payload } of this.#retained(client)) {
-      const text = formatTopic(topic);
-      if (mayHear(client.guest, topic) && filters.some((filter) => matches(filter, text)))
-        client.send(publishPacket(text, payload(), true));
-    }
+    this.#tell(client, filters, true);
   }
 
   /** A client that comes back to its subscriptions is told what it may have missed, as if it had just changed. */
   returned(client: Client): void {
-    for (const { topic, payload } of this.#retained(client)) {
-      const text = formatTopic(topic);
-      if (mayHear(client.guest, topic) && client.granted(text) >= 0) client.publish(text, payload());
-    }
+    this.#tell(client, client.subscriptions, false);
   }
 
   /** Something in the lists has changed: each is made once for all that happens in this turn. */
@@ -57,11 +50,27 @@ export class Audience {
     queueMicrotask(() => {
       this.#listing = false;
       const { roster } = this.#options;
+      /** The same for everybody whose token is bound to no session. */
+      let whole: Buffer | undefined;
       for (const client of roster.clients) {
         const topic = formatTopic({ kind: "sessions", client: client.id });
-        if (roster.wanted(topic)) roster.publish(topic, this.#list(client));
+        if (!roster.wanted(topic)) continue;
+        const bound = client.guest.who?.sessions !== undefined;
+        if (!bound) whole ??= this.#list(client);
+        roster.publish(topic, bound || whole === undefined ? this.#list(client) : whole);
       }
     });
+  }
+
+  #tell(client: Client, filters: Iterable<string>, retain: boolean): void {
+    const wanted = new Tree<Client>();
+    for (const filter of filters) wanted.add(filter, client);
+    if (wanted.empty) return;
+    for (const { topic, payload } of this.#retained(client)) {
+      const text = formatTopic(topic);
+      if (mayHear(client.guest, topic) && wanted.some(text, () => true))
+        client.send(publishPacket(text, payload(), retain));
+    }
   }
 
   /** The daemon's own last will: it stops. */

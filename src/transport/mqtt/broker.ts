@@ -191,7 +191,8 @@ export class Broker {
     done: (error: (Error & { returnCode: number }) | null, success: boolean) => void,
   ): void {
     const visitor = this.#visitors.get(aedes);
-    if (visitor === undefined) return;
+    // aedes asks in a later turn, and may ask for one that is gone: it would stay for ever.
+    if (visitor === undefined || visitor.arrival.stream.destroyed) return;
     const { arrival, will } = visitor;
     try {
       const admission = this.#options.admit(arrival, { clientId: aedes.id, user, password, will });

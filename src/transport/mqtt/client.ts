@@ -7,6 +7,9 @@ import { publishPacket } from "./wire.ts";
 /** Filters of one client: some sessions, each with a few topics. */
 export const MAX_SUBSCRIPTIONS = 128;
 
+/** Messages of QoS 1 without a PUBACK: 16 of each of 64 deliveries, and as many again of those that have ended meanwhile. */
+export const MAX_UNACKNOWLEDGED = 2048;
+
 /** What a client may be granted (MQTT 3.1.1 §3.9.3). */
 export type Qos = 0 | 1 | 2;
 
@@ -62,7 +65,11 @@ export class Client implements Outlet {
   }
 
   publish(topic: string, payload: Uint8Array, packetId?: number): boolean {
-    if (packetId !== undefined) this.#unacknowledged.add(packetId);
+    if (packetId !== undefined) {
+      this.#unacknowledged.add(packetId);
+      // It begins one delivery after the other and acknowledges none: there must always be a packet id left.
+      if (this.#unacknowledged.size > MAX_UNACKNOWLEDGED) this.close("unacknowledged");
+    }
     return this.send(publishPacket(topic, payload, false, packetId));
   }
 

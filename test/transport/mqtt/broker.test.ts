@@ -3,7 +3,7 @@ import { once } from "node:events";
 import { type AddressInfo, createServer, type Server } from "node:net";
 import { describe, test } from "node:test";
 import { Broker, type BrokerOptions, MAX_HALF_OPEN_AN_ADDRESS } from "../../../src/transport/mqtt/broker.ts";
-import type { Client } from "../../../src/transport/mqtt/client.ts";
+import { type Client, MAX_UNACKNOWLEDGED } from "../../../src/transport/mqtt/client.ts";
 import type { Admission, Hello } from "../../../src/transport/mqtt/lobby.ts";
 import { MqttClient } from "../../conformance/mqtt-client.ts";
 
@@ -128,6 +128,34 @@ describe("the broker", () => {
     while (stand.left.length < 2) await new Promise((resolve) => setImmediate(resolve));
     assert.deepEqual([stand.came.length, stand.left], [2, ["a", "a"]]);
     assert.equal(stand.broker?.roster.size, 0);
+  });
+
+  test("who is gone before it has come in leaves nothing behind", async () => {
+    await using stand = await Stand.open();
+    for (let i = 0; i < 100; i++) {
+      const client = await MqttClient.dial(stand.port);
+      void client.hello({ clientId: `c${i}` }).catch(() => undefined);
+      if (i % 2 === 0) client.socket.resetAndDestroy();
+      else client.socket.end();
+      await client.ended;
+    }
+    const busy = () => (stand.broker?.roster.size ?? 0) + (stand.broker?.halfOpen ?? 0);
+    while (busy() > 0) await new Promise((resolve) => setImmediate(resolve));
+    const last = await MqttClient.open(stand.port, { clientId: "last" });
+    await last.settled();
+    assert.equal(stand.broker?.roster.size, 1);
+  });
+
+  test("who acknowledges nothing is cut before the packet ids run out", async () => {
+    await using stand = await Stand.open();
+    const client = await MqttClient.open(stand.port, { clientId: "a" });
+    client.acknowledges = false;
+    while (stand.came.length === 0) await new Promise((resolve) => setImmediate(resolve));
+    const [outlet] = stand.came as [Client];
+    let sent = 0;
+    while (outlet.publish("cib/x", Buffer.alloc(1), outlet.nextPacketId())) sent++;
+    assert.equal(sent, MAX_UNACKNOWLEDGED);
+    await client.ended;
   });
 
   test("a packet id that waits for its acknowledgement is not given again", async () => {
