@@ -123,11 +123,12 @@ class Follower:
             raise (ConnectionError if later else SystemExit)(f"the box says {item}")
 
     def frame(self, kind, seq, ts, session, data):
-        """"Nothing lost": the position moves when a frame is whole and printed, or of a type that is not known."""
+        """"Nothing lost": the position moves on when a frame is whole, also one of a type that is not known."""
         part, parts = data.pop(30, (0, 1))
         self.parts = self.parts[:part] + [data]
         if part + 1 < parts:
             return
+        self.position["from"] = seq + 1
         if kind < len(FRAMES):
             name, fields = FRAMES[kind].split(" ", 1)
             pieces = [named(fields, piece) for piece in self.parts]
@@ -139,13 +140,12 @@ class Follower:
             except BrokenPipeError:  # whoever reads has enough, as `| head`; to the loop below it would look like a cut
                 os._exit(1)
             self.react(frame)
-        self.position["from"] = seq + 1
 
     def react(self, frame):
         """--allow and --deny answer one question that is new; --say ends with the turn that it began."""
         if frame["type"] == "ask.question" and frame["seq"] > self.history and self.decision:
-            self.link.send(self.keep("answer", ask=frame["id"], decision=self.decision))
-            self.decision = None
+            answer, self.decision = self.keep("answer", ask=frame["id"], decision=self.decision), None
+            self.link.send(answer)
         elif frame["type"] == "input" and frame.get("id") == self.said:
             self.began = frame["state"] == "delivered"
         if frame["type"] == "stop" and self.began or frame.get("state") == "failed" and frame.get("id") == self.said:

@@ -23,6 +23,8 @@ export const TOKEN_LIFE_S = 120;
 export const MAX_REMEMBERED_A_KEY = 4096;
 
 const TIME_BYTES = 4;
+/** 128 responses. */
+const RANDOM_POOL_BYTES = 2048;
 const TOKEN_LABEL = new TextEncoder().encode("token");
 /** What is opened in place of a request that has no form: it costs the same. */
 const NO_HEADER = new Uint8Array(HEADER_BYTES);
@@ -85,6 +87,7 @@ export class Envelopes {
   readonly #started: number;
   readonly #spare: Aead;
   readonly #memory = new Map<string, Memory>();
+  #pool: Uint8Array = new Uint8Array(0);
   #issued: { readonly second: number; readonly token: Uint8Array } | undefined;
 
   constructor(options: EnvelopesOptions) {
@@ -104,7 +107,7 @@ export class Envelopes {
 
   /** Opens a request, or says why not. Every stranger costs the same work, and so does every id that nobody has. */
   open(wish: EnvelopeWish): OpenedEnvelope | EnvelopeFault {
-    const { keys, gate, provider, random } = this.#options;
+    const { keys, gate, provider } = this.#options;
     const header = headerOf(wish.body);
     const fresh = this.#holds(header?.token ?? NO_HEADER.subarray(0, TOKEN_BYTES));
     if (header === undefined) {
@@ -125,7 +128,7 @@ export class Envelopes {
     const repeat = this.#remember(keyId, header.random);
     if (repeat !== undefined) return repeat;
     const { plaintexts } = opened;
-    return new Opened({ who, keyId, plaintexts, next: this.token() }, opened.keys, provider, random(RANDOM_BYTES));
+    return new Opened({ who, keyId, plaintexts, next: this.token() }, opened.keys, provider, this.#random());
   }
 
   /** Requests that are remembered. */
@@ -145,6 +148,14 @@ export class Envelopes {
       if (thrown instanceof LinkError) return thrown.fault;
       throw thrown;
     }
+  }
+
+  /** Rs goes out in the clear, so what waits here is no secret; asking for each alone costs as much as sealing it. */
+  #random(): Uint8Array {
+    if (this.#pool.length < RANDOM_BYTES) this.#pool = this.#options.random(RANDOM_POOL_BYTES);
+    const random = this.#pool.subarray(0, RANDOM_BYTES);
+    this.#pool = this.#pool.subarray(RANDOM_BYTES);
+    return random;
   }
 
   #openNothing(aead: Aead): void {
@@ -172,7 +183,7 @@ export class Envelopes {
 
   /** Looks and remembers in one step: of two that come together one is the first. */
   #remember(keyId: string, bytes: Uint8Array): "replay" | "full" | undefined {
-    const random = String.fromCharCode(...bytes);
+    const random = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("latin1");
     const memory = this.#memoryOf(keyId);
     if (memory.young.has(random) || memory.old.has(random)) return "replay";
     // Were the oldest forgotten instead, whoever recorded it could have it run again.

@@ -4,7 +4,7 @@ import { BlockList, isIPv4 } from "node:net";
 import { CibError } from "../errors.ts";
 import type { SessionId } from "../frame/frame.ts";
 import { SCOPES, type Scope } from "./scopes.ts";
-import type { Tokens } from "./tokens.ts";
+import { ending, type Tokens } from "./tokens.ts";
 
 /** Wrong tokens from one address before it is told to wait. */
 const FREE_FAILURES = 5;
@@ -65,7 +65,7 @@ export class Gate {
   constructor(options: GateOptions) {
     this.#options = options;
     this.#master = digest(options.masterToken);
-    const ended = new AbortController().signal;
+    const ended = ending().signal;
     this.#masterPrincipal = { name: "master", label: "master", scopes: new Set(SCOPES), ended };
   }
 

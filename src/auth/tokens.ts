@@ -1,5 +1,6 @@
 /** Device tokens: issued, expired, revoked. Only hashes are at rest. */
 import { createHash, randomBytes, timingSafeEqual } from "node:crypto";
+import { setMaxListeners } from "node:events";
 import { readFileSync } from "node:fs";
 import * as v from "valibot";
 import { CibError } from "../errors.ts";
@@ -41,7 +42,7 @@ export class Tokens implements Disposable {
   constructor(file: string, now: () => number) {
     this.#file = file;
     this.#now = now;
-    for (const record of readTokens(file)) this.#live.set(record.id, { record, ended: new AbortController() });
+    for (const record of readTokens(file)) this.#live.set(record.id, { record, ended: ending() });
     this.#expire();
   }
 
@@ -74,7 +75,7 @@ export class Tokens implements Disposable {
     const secret = randomBytes(32).toString("base64url");
     const hash = createHash("sha256").update(secret).digest("hex");
     const record: TokenRecord = { id, hash, created_at: this.#now(), ...want };
-    this.#live.set(id, { record, ended: new AbortController() });
+    this.#live.set(id, { record, ended: ending() });
     try {
       this.#save();
     } catch (failure) {
@@ -145,6 +146,13 @@ export class Tokens implements Disposable {
   #save(): void {
     writeRename(this.#file, `${JSON.stringify({ v: 1, tokens: this.list() })}\n`);
   }
+}
+
+/** The end of a token. Each of its connections listens for it: any number is no leak. */
+export function ending(): AbortController {
+  const ended = new AbortController();
+  setMaxListeners(0, ended.signal);
+  return ended;
 }
 
 function readTokens(file: string): TokenRecord[] {

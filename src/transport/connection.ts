@@ -123,7 +123,8 @@ export class Connection implements SocketEvents, FeedHost {
   closed(): void {
     if (!this.#open) return;
     this.#open = false;
-    this.#gone?.abort(new CibError("internal", "the socket is closed"));
+    // Only where somebody waits: an error with its trace is a tenth of a short request.
+    if (this.#running > 0) this.#gone?.abort(new CibError("internal", "the socket is closed"));
     this.#who.ended.removeEventListener("abort", this.#onEnded);
     for (const feed of this.#feeds.values()) feed.dispose();
     this.#feeds.clear();

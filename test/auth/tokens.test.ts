@@ -204,6 +204,21 @@ test("a missing scope is forbidden by name, a session out of reach looks like no
   );
 });
 
+test("any number of connections may wait for the end of a token", async () => {
+  const { tokens, enter } = world();
+  const warnings: Error[] = [];
+  const note = (warning: Error) => warnings.push(warning);
+  process.on("warning", note);
+  for (const token of [MASTER, issue(tokens).token])
+    for (let i = 0; i < 20; i++) enter(token).ended.addEventListener("abort", () => undefined);
+  await new Promise((resolve) => setImmediate(resolve));
+  process.off("warning", note);
+  assert.deepEqual(
+    warnings.filter(({ name }) => name === "MaxListenersExceededWarning"),
+    [],
+  );
+});
+
 test("the vault opens with its own token and purpose only, and never an altered text", () => {
   const salt = Buffer.alloc(16, 7);
   const vault = new Vault(MASTER, salt);

@@ -157,10 +157,7 @@ describe("routes", () => {
       (await call(box, "GET", `${frames}?form=1`)).error().message,
       /unknown key "form"; known here: from, epoch, types, limit/,
     );
-    assert.match(
-      (await call(box, "GET", `${frames}?from=x`)).error().message,
-      /from: expected number, got "x"/,
-    );
+    assert.match((await call(box, "GET", `${frames}?from=x`)).error().message, /from: expected number, got "x"/);
     assert.match((await call(box, "GET", `${frames}?from=1&from=2`)).error().message, /from: given twice/);
     assert.match((await call(box, "GET", `/api/sessions/${SESSION}/queue%zz`)).error().code, /not_found|bad_request/);
   });
