@@ -18,6 +18,7 @@ import { type Answer, exceeded, type Limit, type Question } from "./question.ts"
 import { start } from "./start.ts";
 import { table } from "./stats.ts";
 import { steer } from "./steer.ts";
+import { tcp } from "./tcp.ts";
 import { turn } from "./turn.ts";
 
 const QUESTIONS: readonly Question[] = [
@@ -33,6 +34,7 @@ const QUESTIONS: readonly Question[] = [
   fanOut,
   crypto,
   envelope,
+  tcp,
   probing,
 ];
 

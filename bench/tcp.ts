@@ -8,7 +8,7 @@ import { median, num } from "./stats.ts";
 
 const DEVICES = 50;
 /** Frames each device gets; a tick brings ten. */
-const FRAMES = 2_000;
+const FRAMES = 20_000;
 const ROUNDS = 5;
 const QUICK_ROUNDS = 2;
 
@@ -17,6 +17,7 @@ interface Run {
   readonly cpuUs: number;
   /** What the devices were sent for it, in bytes a record. */
   readonly recordBytes: number;
+  readonly records: number;
 }
 
 export const tcp: Question = {
@@ -27,10 +28,10 @@ export const tcp: Question = {
     const own: Run[] = [];
     const bare: Run[] = [];
     for (let i = 0; i < rounds; i++) {
-      const run = await measure("daemon", 0);
+      const run = await measure("daemon");
       own.push(run);
       // The same size of record, and as many of them.
-      bare.push(await measure("bare", Math.round(run.recordBytes)));
+      bare.push(await measure("bare", run));
     }
     const speed = (runs: readonly Run[]) => median(runs.map((run) => run.perSecond));
     const cpu = (runs: readonly Run[]) => median(runs.map((run) => run.cpuUs));
@@ -44,18 +45,19 @@ export const tcp: Question = {
         ["ratio", num(ratio), "", ""],
       ],
       notes: [
-        `text.delta frames of about 130 bytes of CBOR, 10 a turn of the loop, ${FRAMES} to each device, medians of ${rounds} interleaved rounds. The devices are one other process that counts records and opens none: both servers seal, the daemon also numbers, encodes and logs (CIB_FSYNC=turn) every frame. The bare server seals records of the size that the daemon's had, one a device for every ${FRAMES} frames over the daemon's number of records.`,
+        `text.delta frames of about 130 bytes of CBOR, 10 a turn of the loop, ${FRAMES} to each device, medians of ${rounds} interleaved rounds. The devices are one other process that counts records and opens none: both servers seal, the daemon also numbers, encodes and logs (CIB_FSYNC=turn) every frame. The bare server seals as many records of the same size, one a device and turn.`,
       ],
       figures: { ratio, per_s: speed(own), cpu_us: cpu(own) },
     };
   },
 };
 
-async function measure(kind: "bare" | "daemon", recordBytes: number): Promise<Run> {
+async function measure(kind: "bare" | "daemon", like?: Run): Promise<Run> {
   const folder = mkdtempSync(join(tmpdir(), "cib-bench-tcp-"));
   // Disposed of last: after the server has ended.
   using _ = { [Symbol.dispose]: () => rmSync(folder, { recursive: true, force: true }) };
-  await using server = Child.file("tcp-server.ts", [kind, String(DEVICES), String(FRAMES), folder, String(recordBytes)]);
+  const sizes = like === undefined ? [] : [String(Math.round(like.recordBytes)), String(Math.round(like.records))];
+  await using server = Child.file("tcp-server.ts", [kind, String(DEVICES), String(FRAMES), folder, ...sizes]);
   const at = await server.line<{ port: number }>();
   await using devices = Child.file("tcp-devices.ts", [JSON.stringify(at), String(DEVICES)]);
   await devices.line(); // all are in
@@ -64,5 +66,11 @@ async function measure(kind: "bare" | "daemon", recordBytes: number): Promise<Ru
   server.say("sum");
   const { cpuMs } = await server.line<{ cpuMs: number }>();
   const delivered = DEVICES * FRAMES;
-  return { perSecond: delivered / (ms / 1000), cpuUs: (cpuMs * 1000) / delivered, recordBytes: bytes / records };
+  const size = like ?? { recordBytes: bytes / records, records: records / DEVICES };
+  return {
+    perSecond: delivered / (ms / 1000),
+    cpuUs: (cpuMs * 1000) / delivered,
+    recordBytes: size.recordBytes,
+    records: size.records,
+  };
 }

@@ -88,7 +88,8 @@ export class Envelopes {
   readonly #spare: Aead;
   readonly #memory = new Map<string, Memory>();
   #pool: Uint8Array = new Uint8Array(0);
-  #issued: { readonly second: number; readonly token: Uint8Array } | undefined;
+  /** The tokens of the last two minutes, by their second: most requests bring one of them. */
+  readonly #issued = new Map<number, Uint8Array>();
 
   constructor(options: EnvelopesOptions) {
     this.#options = options;
@@ -101,8 +102,16 @@ export class Envelopes {
   /** A token of now: 16 bytes, the same for a whole second. */
   token(): Uint8Array {
     const second = this.#second();
-    if (this.#issued?.second !== second) this.#issued = { second, token: this.#tokenOf(second) };
-    return this.#issued.token;
+    const known = this.#issued.get(second);
+    if (known !== undefined) return known;
+    const token = this.#tokenOf(second);
+    // In the order of their seconds: those that are over stand in front.
+    for (const old of this.#issued.keys()) {
+      if (second - old < TOKEN_LIFE_S) break;
+      this.#issued.delete(old);
+    }
+    this.#issued.set(second, token);
+    return token;
   }
 
   /** Opens a request, or says why not. Every stranger costs the same work, and so does every id that nobody has. */
@@ -176,7 +185,8 @@ export class Envelopes {
 
   #holds(token: Uint8Array): boolean {
     const second = new DataView(token.buffer, token.byteOffset, TIME_BYTES).getUint32(0);
-    const genuine = this.#options.provider.equal(this.#tokenOf(second), token);
+    // Which seconds had a token is no secret, so what a look costs tells nothing of a key.
+    const genuine = this.#options.provider.equal(this.#issued.get(second) ?? this.#tokenOf(second), token);
     const age = this.#second() - second;
     return genuine && age >= 0 && age < TOKEN_LIFE_S;
   }

@@ -6,7 +6,6 @@ import {
   createHmac,
   createPrivateKey,
   createPublicKey,
-  createSecretKey,
   diffieHellman,
   type KeyObject,
   timingSafeEqual,
@@ -22,11 +21,12 @@ const X25519 = { kty: "OKP", crv: "X25519" } as const;
 const ANY = Buffer.alloc(KEY_BYTES).toString("base64url");
 
 class NodeAead implements Aead {
-  readonly #key: KeyObject;
+  readonly #key: Uint8Array;
 
+  /** The key is copied: a KeyObject would cost as much again as the one record of an envelope. */
   constructor(key: Uint8Array) {
     checkSize("key", key, KEY_BYTES);
-    this.#key = createSecretKey(key);
+    this.#key = Uint8Array.from(key);
   }
 
   seal(nonce: Uint8Array, aad: Uint8Array, plaintext: Uint8Array, out: Uint8Array, at: number): void {

@@ -23,7 +23,10 @@ export const MAX_ATTACHMENTS = 64;
 export const MAX_MALFORMED = 8;
 
 /** What a connection needs of control. */
-export type Acts = Pick<Control, "run" | "attach">;
+export type Acts = Pick<Control, "run" | "attach"> & {
+  /** Aborts when the caller is gone, where somebody knows it already. */
+  readonly signal?: AbortSignal;
+};
 
 export class Connection implements SocketEvents, FeedHost {
   readonly #socket: Socket;
@@ -231,8 +234,9 @@ export class Connection implements SocketEvents, FeedHost {
       const { id: _id, cmd: _cmd, ...args } = message;
       return cmd === "attach" ? this.#attach(args) : this.#detach(args);
     }
-    this.#gone ??= new AbortController();
-    return runRequest(this.#control, this.#who, message, this.#gone.signal);
+    if (this.#control.signal === undefined) this.#gone ??= new AbortController();
+    const signal = this.#control.signal ?? this.#gone?.signal;
+    return runRequest(this.#control, this.#who, message, signal ?? this.#who.ended);
   }
 
   #attach(args: Readonly<Record<string, unknown>>): Verdict {

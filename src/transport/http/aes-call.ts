@@ -50,6 +50,7 @@ export class AesCall {
       "cbor",
       envelope.who,
       {
+        signal: exchange.signal,
         run: (who, raw, signal) => control.run(who, raw, signal),
         attach: (who, raw, sink) => {
           const attachment = control.attach(who, raw, this.#until(sink));

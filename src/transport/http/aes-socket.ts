@@ -14,6 +14,9 @@ export const DEFAULT_PLAINTEXT_BYTES = 4096;
 /** A response ends before its 2^24 records are used up, with room for what one turn may still say. */
 const SPENT_RECORDS = 2 ** 24 - 2 ** 16;
 
+/** `{next: bytes(16)}` but for the bytes, in deterministic CBOR (RFC 8949 §4.2): it begins every response. */
+const NEXT = Buffer.from("a1646e65787450", "hex");
+
 const EMPTY = new Uint8Array();
 
 /** Messages are CBOR; none is longer than `room`, and none is cut across two records. */
@@ -37,7 +40,7 @@ export class AesSocket implements Socket {
     this.#exchange = exchange;
     this.#envelope = envelope;
     this.#over = over;
-    this.#due = [encodeValue({ next: envelope.next })];
+    this.#due = [Buffer.concat([NEXT, envelope.next])];
   }
 
   /** From here on it is a stream: what is held goes out, and then each turn's messages as they come. */
