@@ -146,7 +146,7 @@ const VARIABLES = v.object({
 });
 
 /** Read by the other commands, by the tests, and by the sessions' own marks. */
-const OTHERS = ["CIB_URL", "CIB_TOKEN", "CIB_BOX", "CIB_SESSION", "CIB_REQUIRE_ALL"];
+const OTHERS = ["CIB_URL", "CIB_TOKEN", "CIB_DEVICE_KEY", "CIB_BOX", "CIB_SESSION", "CIB_REQUIRE_ALL"];
 
 /** Reads the environment. Throws ConfigError naming the variable and what to do. */
 export function readConfig(env: Readonly<Record<string, string | undefined>>, overrides: Overrides = {}): Config {

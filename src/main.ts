@@ -17,7 +17,8 @@ usage
                                     --demo: the same with a scripted model, no account needed
   cib attach <session>              sit at a session's terminal; ctrl-] leaves it
   cib attach <session> --frames     print its frames as they come; --from <seq> also older ones
-  cib token create <label> [--scopes a,b] [--ttl 30d] [--session <id>]
+  cib token create <label> [--scopes a,b] [--ttl 30d] [--session <id>] [--device [--x25519]]
+                                    --device: a key for links without TLS; --x25519: links with X25519 only
   cib token list | cib token revoke <id>
   cib login [--status]              log the box's subscription in: shows a page to open, asks for its code
   cib doctor [--json]               what is in order, what is not, and what to do
@@ -27,6 +28,8 @@ which box (attach, token, login)
   --url <url>                       or CIB_URL; http://127.0.0.1:8080
   --token-file <file>               or CIB_TOKEN, CIB_AUTH_TOKEN, CIB_AUTH_TOKEN_FILE; beside cib serve --dev
                                     none is needed. Never an argument: others can read those
+  CIB_DEVICE_KEY=<id>:<secret>      instead of a token (attach, token): a sealed link, over http:// without TLS
+                                    or --url tcp://<host>:8081
 
 exit codes
   0 done   1 it did not work   2 the command line was wrong

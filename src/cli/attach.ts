@@ -3,14 +3,13 @@ import { parseArgs } from "node:util";
 import * as v from "valibot";
 import type { FeedOptions, VerdictMark } from "../client/feed.ts";
 import { lookOf, present, visible } from "../demo/present.ts";
-import { CibError } from "../errors.ts";
 import { jsonOf } from "../frame/codec.ts";
 import { type FrameTypeName, sessionId } from "../frame/frame.ts";
 import { TYPES } from "../frame/registry.ts";
-import { BOX_OPTIONS, type Box, call, findBox } from "./box.ts";
+import { BOX_OPTIONS, findAnyBox } from "./box.ts";
 import { EXIT, Failure, type Io, UsageError } from "./io.ts";
 import { detachAt, typed } from "./keys.ts";
-import { type Link, openLink } from "./link.ts";
+import { inputs, type Link, noBox, openLink, told } from "./link.ts";
 import { ownTerminal, type Terminal } from "./terminal.ts";
 
 /** Between the two sizes of the nudge: two in one go would be one signal, and no change, to Claude. */
@@ -46,22 +45,33 @@ export async function attach(args: readonly string[], io: Io, stop: AbortSignal,
   };
   const { open, terminal } = deps ?? { open: openLink, terminal: ownTerminal() };
   if (!frames && !terminal.isTTY) throw new Failure("attach: this is no terminal; --frames prints frames anywhere");
-  const box = findBox(values, io);
-  const session = await pick(box, positionals[0]);
-  let lost = false;
-  const link = open(box, (state) => {
+  const box = findAnyBox(values, io);
+  let [reached, lost, over] = [false, false, false];
+  const away = new AbortController();
+  const link = open(box, (state, why) => {
+    if (over) return;
+    // Before the first connection nothing is lost: a box that is not there is told at once.
+    if (!reached && state === "lost") {
+      if (why) away.abort(noBox(box, why));
+      return;
+    }
+    reached = true;
     if (lost !== (state === "lost"))
       io.err(state === "lost" ? "\r\n[connection lost; trying again]\r\n" : "[back]\r\n");
     lost = state === "lost";
   });
-  const close = () => link.close();
+  const close = () => {
+    over = true;
+    link.close();
+  };
   stop.addEventListener("abort", close);
   try {
+    const session = await pick(link, positionals[0], away.signal);
     return await (frames
       ? printFrames(link, session, want, values.json === true, io)
       : sitDown(link, session, terminal, io));
   } catch (failure) {
-    throw failure instanceof CibError ? new Failure(`${failure.code}: ${failure.message}`) : failure;
+    throw told(failure);
   } finally {
     stop.removeEventListener("abort", close);
     close();
@@ -89,7 +99,7 @@ async function sitDown(link: Link, session: string, terminal: Terminal, io: Io):
     const end = detachAt(bytes);
     const data = typed(end === undefined ? bytes : bytes.subarray(0, end));
     // Keys are at most once: what a broken connection took with it is not typed again.
-    if (data.length > 0) link.post({ cmd: "input", session, data });
+    for (const input of inputs(session, data)) link.post(input);
     if (end === undefined) return;
     left = true;
     link.close();
@@ -118,13 +128,13 @@ async function sitDown(link: Link, session: string, terminal: Terminal, io: Io):
 }
 
 /** A session by its id, by the beginning of it, or the only one that runs. */
-async function pick(box: Box, given: string | undefined): Promise<string> {
+async function pick(link: Link, given: string | undefined, away: AbortSignal): Promise<string> {
   if (given !== undefined && sessionId(given) !== undefined) {
-    // Asked for first: a wrong id or token is told at once, and nothing is tried again and again.
-    await call(box, "GET", `/api/sessions/${given}`);
+    // Asked for first: a wrong id or token is told before the terminal is taken.
+    await link.run({ cmd: "sessions.get", session: given }, away);
     return given;
   }
-  const { sessions } = v.parse(LIST, await call(box, "GET", "/api/sessions"));
+  const { sessions } = v.parse(LIST, await link.run({ cmd: "sessions.list" }, away));
   const fitting = sessions.filter(({ session, state }) =>
     given === undefined ? state !== "stopped" : session.startsWith(given),
   );

@@ -2,6 +2,7 @@
 import { readFileSync } from "node:fs";
 import { join, resolve } from "node:path";
 import * as v from "valibot";
+import type { DeviceKey } from "../client/link-socket.ts";
 import { Failure, type Io, UsageError } from "./io.ts";
 
 /** Where `cib serve --dev` leaves address and token for the commands beside it, in CIB_DATA, 0600. */
@@ -14,6 +15,13 @@ export interface Box {
   /** Without a slash at the end. */
   readonly url: string;
   readonly token: string;
+}
+
+/** The box over a sealed link: what CIB_DEVICE_KEY opens. */
+export interface KeyedBox {
+  /** "http://box.local:8080" (or https:, ws:, wss:) or "tcp://box.local:8081"; without a slash at the end. */
+  readonly url: string;
+  readonly key: DeviceKey;
 }
 
 /** Options that say which box, as `node:util` parseArgs takes them. */
@@ -45,6 +53,23 @@ export function findBox(
   if (url.startsWith("http:") && !/^(localhost|127\.[\d.]+|\[::1\])$/.test(new URL(url).hostname))
     err(`note: the way to ${url} is not encrypted\n`);
   return { url, token };
+}
+
+/**
+ * As `findBox`; but where CIB_DEVICE_KEY is set and no token file is named, over a link with that key.
+ * A key is two words in one, `<id>:<secret>`, and comes from the environment only.
+ */
+export function findAnyBox(flags: Parameters<typeof findBox>[0], io: Io): Box | KeyedBox {
+  const text = io.env["CIB_DEVICE_KEY"];
+  if (!text || flags["token-file"] !== undefined) return findBox(flags, io);
+  const [, id, secret] = /^([0-9a-f]{16}):([0-9a-f]{64})$/i.exec(text.trim()) ?? [];
+  // What was given is not repeated: it is a secret, or half of one.
+  if (id === undefined || secret === undefined)
+    throw new UsageError("CIB_DEVICE_KEY: expected <id>:<secret>, 16 and 64 hex digits (cib token create --device)");
+  const url = (flags.url ?? io.env["CIB_URL"] ?? readLeft(io.env, io.cwd)?.url ?? DEFAULT_URL).replace(/\/+$/, "");
+  if (!URL.canParse(url) || !/^((https?|wss?):\/\/[^/?#@]+(\/[^?#]*)?|tcp:\/\/[^/?#@]+:\d+)$/.test(url))
+    throw new UsageError(`url: expected http://host:port, https://host or tcp://host:port, got "${url}"`);
+  return { url, key: { id, secret } };
 }
 
 /** One REST call; the reply's JSON. Throws Failure with the box's own words. */

@@ -2,12 +2,17 @@
 import { parseArgs } from "node:util";
 import * as v from "valibot";
 import { visible } from "../demo/present.ts";
-import { BOX_OPTIONS, call, findBox } from "./box.ts";
-import { EXIT, type Io, UsageError } from "./io.ts";
+import { BOX_OPTIONS, call, findAnyBox } from "./box.ts";
+import { EXIT, Failure, type Io, UsageError } from "./io.ts";
+import { ask } from "./link.ts";
 
 const UNITS_S = { s: 1, m: 60, h: 3600, d: 86_400 } as const;
 
-const ISSUED = v.object({ id: v.string(), token: v.string() });
+const ISSUED = v.object({
+  id: v.string(),
+  token: v.optional(v.string()),
+  key: v.optional(v.object({ id: v.string(), secret: v.string() })),
+});
 const LIST = v.object({
   tokens: v.array(
     v.object({
@@ -26,6 +31,8 @@ const OPTIONS = {
   scopes: { type: "string" },
   ttl: { type: "string" },
   session: { type: "string", multiple: true },
+  device: { type: "boolean" },
+  x25519: { type: "boolean" },
   json: { type: "boolean" },
 } as const;
 
@@ -43,7 +50,9 @@ export async function token(args: readonly string[], io: Io): Promise<number> {
     case "list":
       return list(values, io);
     case "revoke":
-      await call(findBox(values, io), "DELETE", `/api/tokens/${encodeURIComponent(name ?? "")}`);
+      await run(values, io, "DELETE", `/api/tokens/${encodeURIComponent(name ?? "")}`, "tokens.revoke", {
+        token: name,
+      });
       io.err(`revoked ${name}; its connections are closed\n`);
       return EXIT.ok;
     default:
@@ -62,19 +71,27 @@ async function create(label: string, flags: Flags, io: Io): Promise<number> {
     scopes,
     ...(flags.ttl !== undefined && { ttl_s: secondsOf(flags.ttl) }),
     ...(flags.session !== undefined && { sessions: flags.session }),
+    ...(flags.device && { device: true }),
+    ...(flags.x25519 && { x25519: true }),
   };
-  const reply = await call(findBox(flags, io), "POST", "/api/tokens", body);
-  const { id, token: secret } = v.parse(ISSUED, reply);
-  // The token alone on standard output: TOKEN=$(cib token create phone) works.
-  io.out(flags.json ? `${JSON.stringify(reply)}\n` : `${secret}\n`);
-  if (!flags.json) io.err(`token ${id} for ${visible(label)}, with ${scopes.join(", ")}; it is shown this once\n`);
+  if (flags.x25519 && !flags.device) throw new UsageError("token create: --x25519 goes with --device");
+  const reply = await run(flags, io, "POST", "/api/tokens", "tokens.create", body);
+  const { id, token: secret, key } = v.parse(ISSUED, reply);
+  // The same call came twice over a link that broke: what is shown once was in the first reply.
+  if (secret === undefined)
+    throw new Failure(`token ${id} is made, but its secret got lost on the way: cib token revoke ${id}, and try again`);
+  // Alone on standard output: TOKEN=$(cib token create phone) works, and a device's line is one of its settings.
+  const shown = key === undefined ? secret : `CIB_DEVICE_KEY=${key.id}:${key.secret}`;
+  io.out(flags.json ? `${JSON.stringify(reply)}\n` : `${shown}\n`);
+  const what = key === undefined ? "token" : "device key of token";
+  if (!flags.json) io.err(`${what} ${id} for ${visible(label)}, with ${scopes.join(", ")}; it is shown this once\n`);
   if (scopes.includes("sessions:input"))
     io.err("note: sessions:input permits whatever the session's own credential and user can do\n");
   return EXIT.ok;
 }
 
 async function list(flags: Flags, io: Io): Promise<number> {
-  const reply = await call(findBox(flags, io), "GET", "/api/tokens");
+  const reply = await run(flags, io, "GET", "/api/tokens", "tokens.list", {});
   if (flags.json) {
     io.out(`${JSON.stringify(reply)}\n`);
     return EXIT.ok;
@@ -87,6 +104,20 @@ async function list(flags: Flags, io: Io): Promise<number> {
     io.out(`${id}  ${visible(label)}  since ${day(created_at)}  ${until}  ${scopes.join(",")}${bound}\n`);
   }
   return EXIT.ok;
+}
+
+/** By HTTP with a token, over a link with a device key: the same command. */
+async function run(
+  flags: Flags,
+  io: Io,
+  method: Parameters<typeof call>[1],
+  path: string,
+  cmd: string,
+  args: object,
+): Promise<unknown> {
+  const box = findAnyBox(flags, io);
+  if ("key" in box) return ask(box, { ...args, cmd });
+  return call(box, method, path, method === "POST" ? args : undefined);
 }
 
 /** "90", "15m", "12h", "30d" in seconds. */

@@ -29,8 +29,8 @@ export interface ClientOptions {
   /** The global one where there is one; on Node 20 pass NodeSocket. */
   readonly WebSocket?: SocketClass;
   readonly timers?: Timers;
-  /** Told each time the connection opens or is lost, for a status line. */
-  readonly onState?: (state: "open" | "lost") => void;
+  /** Told each time the connection opens or is lost, for a status line; and why, where that is known: "ECONNREFUSED". */
+  readonly onState?: (state: "open" | "lost", why?: string) => void;
 }
 
 /** The connection was lost, or closed, before the reply came: the command may or may not have been carried out. */
@@ -79,7 +79,7 @@ class SocketClient implements Client {
   readonly #connection: Connection;
   readonly #owed = new Map<string, Owed>();
   readonly #feeds = new Map<string, Feed>();
-  readonly #onState: ((state: "open" | "lost") => void) | undefined;
+  readonly #onState: ClientOptions["onState"];
   #over: Error | undefined;
 
   constructor(options: ClientOptions) {
@@ -96,7 +96,7 @@ class SocketClient implements Client {
         opened: () => this.#opened(),
         message: (message) => this.#message(message),
         frame: (frame) => this.#frame(frame),
-        lost: (error) => this.#lost(error),
+        lost: (error, why) => this.#lost(error, why),
       },
     );
   }
@@ -200,8 +200,9 @@ class SocketClient implements Client {
     this.#feeds.get(frame.session)?.frame(frame);
   }
 
-  #lost(error: CibError | undefined): void {
-    this.#onState?.("lost");
+  #lost(error: CibError | undefined, why: string): void {
+    // What ends it for good is told to whoever waits.
+    this.#onState?.("lost", error === undefined ? why : undefined);
     if (error !== undefined) {
       this.#end(error);
       return;

@@ -28,8 +28,8 @@ export interface ConnectionEvents {
   opened(): void;
   message(message: Message): void;
   frame(frame: Frame | PtyFrame): void;
-  /** The socket is gone; with an error for good, without one it will be opened again. */
-  lost(error: CibError | undefined): void;
+  /** The socket is gone; with an error for good, without one it will be opened again. `why`: as the socket tells it, often "". */
+  lost(error: CibError | undefined, why: string): void;
 }
 
 /** Close codes that no new try can mend: the token, the request, the address are wrong. */
@@ -111,7 +111,7 @@ export class Connection {
     this.#socket = undefined;
     const fatal = FATAL.get(code);
     if (fatal !== undefined) this.#closed = true;
-    this.#events.lost(fatal === undefined ? undefined : new CibError(fatal, reason));
+    this.#events.lost(fatal === undefined ? undefined : new CibError(fatal, reason), reason);
     if (this.#closed) return;
     const wait = this.#wait * (0.5 + this.#options.timers.random() / 2);
     this.#wait = Math.min(this.#wait * 2, LONGEST_WAIT_MS);

@@ -35,11 +35,19 @@ export class NodeSocket implements SocketLike {
       perMessageDeflate: false,
       ...(ca !== undefined && { ca }),
     });
-    this.#socket.on("open", () => this.onopen?.());
+    // Said of a connection that never was.
+    let why = "ETIMEDOUT";
+    this.#socket.on("open", () => {
+      why = "";
+      this.onopen?.();
+    });
     this.#socket.on("message", (data, binary) => this.onmessage?.({ data: binary ? whole(data) : String(data) }));
     // What follows an error is a close, and that says enough.
-    this.#socket.on("error", () => this.onerror?.());
-    this.#socket.on("close", (code, reason) => this.#end(code, String(reason)));
+    this.#socket.on("error", ({ code, message }: NodeJS.ErrnoException) => {
+      if (why !== "") why = code ?? message;
+      this.onerror?.();
+    });
+    this.#socket.on("close", (code, reason) => this.#end(code, String(reason) || why));
     this.#socket.on("unexpected-response", (_request, response) => void this.#refused(response));
   }
 

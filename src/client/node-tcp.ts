@@ -22,17 +22,23 @@ export class NodeTcp implements SocketLike {
     const { protocol, hostname, port } = new URL(url);
     if (protocol !== "tcp:" || port === "") throw new TypeError(`url: expected tcp://host:port, got "${url}"`);
     this.#socket = connect({ host: hostname.replace(/^\[|\]$/g, ""), port: Number(port), noDelay: true });
+    // Said of a connection that never was; one that breaks is as silent as WebSocket's.
+    let why = "ETIMEDOUT";
     const late = setTimeout(() => this.#socket.destroy(), OPEN_DEADLINE_MS);
     this.#socket.on("connect", () => {
       clearTimeout(late);
+      why = "";
       this.onopen?.();
     });
     this.#socket.on("data", (data) => this.onmessage?.({ data }));
     // What follows an error is a close, and that says enough.
-    this.#socket.on("error", () => this.onerror?.());
+    this.#socket.on("error", ({ code, message }: NodeJS.ErrnoException) => {
+      if (why !== "") why = code ?? message;
+      this.onerror?.();
+    });
     this.#socket.on("close", () => {
       clearTimeout(late);
-      this.onclose?.({ code: ABNORMAL, reason: "" });
+      this.onclose?.({ code: ABNORMAL, reason: why });
     });
   }
 

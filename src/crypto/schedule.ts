@@ -24,9 +24,12 @@ const FOR = {
   mqttPassword: 0x31,
 } as const;
 
+const UTF8 = new TextEncoder();
+const HEX = Array.from({ length: 256 }, (_, byte) => byte.toString(16).padStart(2, "0"));
+
 /** "claude-in-box link v1", padded with zeros to 32 bytes. */
 const LABEL = new Uint8Array(KEY_BYTES);
-LABEL.set(new TextEncoder().encode("claude-in-box link v1"));
+LABEL.set(UTF8.encode("claude-in-box link v1"));
 
 /** The two ciphers of a link. */
 export interface Directions {
@@ -86,7 +89,7 @@ export class LinkKey {
 
   /** The ciphers of one HTTP exchange. `method` and `target` as sent ("POST", "/aes"); `header`: 48 bytes. */
   envelope(method: string, target: string, header: Uint8Array): EnvelopeKeys {
-    const line = new TextEncoder().encode(`${method}\n${target}\n`);
+    const line = UTF8.encode(`${method}\n${target}\n`);
     const prk = this.#mac(FOR.envelope, this.#provider.sha256(line, header));
     return {
       request: this.#cipher(prk, FOR.request),
@@ -128,7 +131,7 @@ export class LinkKey {
 /** A key id as the text that files, logs and MQTT know it by: 16 hex digits. */
 export function keyIdText(keyId: Uint8Array): string {
   let text = "";
-  for (const byte of keyId) text += byte.toString(16).padStart(2, "0");
+  for (const byte of keyId) text += HEX[byte];
   return text;
 }
 

@@ -7,7 +7,7 @@ import type { Terminal } from "../../src/cli/terminal.ts";
 import type { FeedOptions, Item, VerdictMark } from "../../src/client/feed.ts";
 import { CibError } from "../../src/errors.ts";
 import type { Frame, PtyFrame, SessionId } from "../../src/frame/frame.ts";
-import { fakeBox, stage } from "./stage.ts";
+import { stage } from "./stage.ts";
 
 const SESSION = "0190f0c2-7a11-7c33-9a55-1234567890ab" as SessionId;
 const NEVER = new AbortController().signal;
@@ -38,10 +38,16 @@ class FakeTerminal implements Terminal {
 class FakeLink implements Link {
   readonly commands: Readonly<Record<string, unknown>>[] = [];
   readonly wants: FeedOptions[] = [];
+  sessions: readonly unknown[] = [];
   readonly closed = new AbortController();
   readonly #script: (link: FakeLink) => AsyncIterable<Item>;
   constructor(script: (link: FakeLink) => AsyncIterable<Item>) {
     this.#script = script;
+  }
+  async run({ cmd, session }: Readonly<Record<string, unknown>>): Promise<Readonly<Record<string, unknown>>> {
+    if (cmd === "sessions.list") return { sessions: this.sessions };
+    if (cmd === "sessions.get" && session === SESSION) return {};
+    throw new CibError("not_found", `no session ${String(session)}`);
   }
   post(command: Readonly<Record<string, unknown>>): boolean {
     this.commands.push(command);
@@ -73,13 +79,8 @@ const opened: VerdictMark = { type: "verdict", session: SESSION, epoch: 1, first
 const typed = (link: FakeLink) =>
   link.commands.filter(({ cmd }) => cmd === "input").map(({ data }) => Buffer.from(data as Uint8Array).toString());
 
-/** A box that has the session; its terminal is played by the link. */
-const house = () =>
-  fakeBox(({ url }) => (url === `/api/sessions/${SESSION}` ? { body: {} } : { status: 404, body: {} }));
-
 async function run(args: readonly string[], deps: { open: () => Link; terminal: Terminal }, stop = NEVER) {
-  await using box = await house();
-  const io = stage({ CIB_URL: box.url, CIB_TOKEN: "x" });
+  const io = stage({ CIB_URL: "http://127.0.0.1:1", CIB_TOKEN: "x" });
   return { code: await attach(args, io, stop, deps), io };
 }
 
@@ -219,10 +220,25 @@ describe("as frames", () => {
     assert.match(io.said.err, /before 5 are no longer kept\n.*9 to 11 are no longer kept\n.*forget those from 9 on\n/s);
   });
 
-  test("a wrong session is told at once, without a connection", async () => {
-    const open = () => assert.fail("must not connect");
+  test("a wrong session is told before the terminal is taken", async () => {
+    const link = once();
+    const terminal = new FakeTerminal();
+    terminal.take = () => assert.fail("must not take the terminal");
     const other = SESSION.replace("0190", "0191");
-    await assert.rejects(run([other, "--frames"], { open, terminal: new FakeTerminal() }), /HTTP 404/);
+    await assert.rejects(run([other], { open: () => link, terminal }), /^Failure: not_found: no session 0191/);
+    assert.deepEqual(link.wants, []);
+  });
+
+  test("a paste goes out in pieces that every link takes, in order", async () => {
+    const pasted = Buffer.from(Array.from({ length: 40_000 }, (_, i) => 97 + (i % 26)));
+    const { link } = await sit(async function* (_link, person) {
+      yield bytes("");
+      person.keys(pasted);
+      yield stopped;
+    });
+    const sizes = link.commands.map(({ data }) => (data as Uint8Array).length);
+    assert.deepEqual(sizes, [15_360, 15_360, 9280]);
+    assert.equal(typed(link).join(""), String(pasted));
   });
 
   for (const [args, message] of [
@@ -243,14 +259,14 @@ describe("which session", () => {
     { session: "0190aaaa-7a11-7c33-9a55-1234567890ab", state: "stopped" },
   ];
   const found = async (given: readonly string[], list: unknown[]) => {
-    await using box = await fakeBox(() => ({ body: { sessions: list } }));
     const link = new FakeLink(async function* () {});
+    link.sessions = list;
     const seen: string[] = [];
     link.attach = (session) => {
       seen.push(session);
       return (async function* () {})();
     };
-    await attach([...given, "--frames"], stage({ CIB_URL: box.url, CIB_TOKEN: "x" }), NEVER, {
+    await attach([...given, "--frames"], stage({ CIB_URL: "http://127.0.0.1:1", CIB_TOKEN: "x" }), NEVER, {
       open: () => link,
       terminal: new FakeTerminal(),
     });

@@ -24,6 +24,16 @@ describe("cib token", () => {
     ]);
   });
 
+  test("create --device prints the line that a device's settings take, and asks for X25519 where it is told to", async () => {
+    const key = { id: "00112233445566aa", secret: "ab".repeat(32) };
+    await using box = await fakeBox(() => ({ status: 201, body: { id: "0011", token: "t", key } }));
+    const io = stage({ CIB_URL: box.url, CIB_TOKEN: "master" });
+    assert.equal(await token(["create", "clock", "--device", "--x25519"], io), 0);
+    assert.equal(io.said.out, `CIB_DEVICE_KEY=${key.id}:${key.secret}\n`);
+    assert.match(io.said.err, /^device key of token 0011 for clock, .*shown this once/);
+    assert.deepEqual(box.asked[0]?.body, { label: "clock", scopes: ["sessions:read"], device: true, x25519: true });
+  });
+
   test("list shows who, since when, until when and for what", async () => {
     const tokens = [
       { id: "01", label: "wall\x1b[2J", scopes: ["sessions:read"], created_at: 0 },
@@ -52,6 +62,7 @@ describe("cib token", () => {
     [["list", "all"], /takes no name/],
     [["create", "a", "b"], /what to do with "b"/],
     [["create", "a", "--ttl", "soon"], /ttl: expected/],
+    [["create", "a", "--x25519"], /--x25519 goes with --device/],
     [["create", "a", "--nonsense"], /Unknown option/],
   ] as const) {
     test(`"token ${args.join(" ")}" is refused with a reason`, async () => {

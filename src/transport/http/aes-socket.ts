@@ -3,6 +3,7 @@ import type { OpenedEnvelope } from "../../control/control.ts";
 import { encodeValue } from "../../frame/codec.ts";
 import { isBye } from "../records.ts";
 import type { Socket } from "../socket.ts";
+import { nextOf, sealedRecords } from "./aes-records.ts";
 import type { Exchange } from "./listener.ts";
 import type { Stream } from "./peer.ts";
 import { head } from "./wire.ts";
@@ -13,9 +14,6 @@ export const MAX_PLAINTEXT_BYTES = 2 ** 15 - 1;
 export const DEFAULT_PLAINTEXT_BYTES = 4096;
 /** A response ends before its 2^24 records are used up, with room for what one turn may still say. */
 const SPENT_RECORDS = 2 ** 24 - 2 ** 16;
-
-/** `{next: bytes(16)}` but for the bytes, in deterministic CBOR (RFC 8949 §4.2): it begins every response. */
-const NEXT = Buffer.from("a1646e65787450", "hex");
 
 const EMPTY = new Uint8Array();
 
@@ -40,7 +38,7 @@ export class AesSocket implements Socket {
     this.#exchange = exchange;
     this.#envelope = envelope;
     this.#over = over;
-    this.#due = [Buffer.concat([NEXT, envelope.next])];
+    this.#due = [nextOf(envelope)];
   }
 
   /** From here on it is a stream: what is held goes out, and then each turn's messages as they come. */
@@ -110,19 +108,8 @@ export class AesSocket implements Socket {
 
   /** What is due, in as few records as hold it; at least one when it is the last. */
   #sealed(last: boolean): Uint8Array[] {
-    const records: Uint8Array[] = [];
-    let held: Buffer[] = [];
-    let bytes = 0;
-    for (const item of this.#due) {
-      if (bytes + item.length > this.room && bytes > 0) {
-        records.push(this.#seal(Buffer.concat(held, bytes), false));
-        held = [];
-        bytes = 0;
-      }
-      held.push(item);
-      bytes += item.length;
-    }
-    if (last || bytes > 0) records.push(this.#seal(Buffer.concat(held, bytes), last));
+    const records = sealedRecords(this.#envelope, this.#due, this.room, last);
+    this.#records += records.length;
     this.#due = [];
     this.#dueBytes = 0;
     return records;

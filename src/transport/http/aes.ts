@@ -1,7 +1,8 @@
 /** AES: sealed requests over HTTP, for devices without TLS (docs/AES-TRANSPORT.md): every command through one route. */
-import { setMaxListeners } from "node:events";
 import type { Control } from "../../control/control.ts";
+import { AesAnswer } from "./aes-answer.ts";
 import { AesCall } from "./aes-call.ts";
+import { commandsIn, type Fields } from "./aes-commands.ts";
 import type { Exchange } from "./listener.ts";
 import { every, HEARTBEAT_MS } from "./sse.ts";
 import { head } from "./wire.ts";
@@ -26,7 +27,7 @@ export interface AesOptions {
 /** Every sealed request under way, and the one heartbeat that the streams among them share. */
 export class Aes {
   readonly #options: AesOptions;
-  readonly #calls = new Set<AesCall>();
+  readonly #calls = new Set<AesCall | AesAnswer>();
   readonly #streams = new Set<AesCall>();
   #still: (() => void) | undefined;
 
@@ -60,19 +61,31 @@ export class Aes {
       exchange.respond(401, NOBODY, "");
       return;
     }
-    // Every request of a principal listens to it: no leak, so no warning.
-    setMaxListeners(0, envelope.who.ended);
-    const call = new AesCall({
-      exchange,
-      envelope,
-      control,
-      room,
-      fault,
-      streams: (each) => this.#streaming(each),
-      over: (each) => this.#forget(each),
-    });
-    this.#calls.add(call);
-    await call.run();
+    let commands: readonly Fields[] = [];
+    try {
+      commands = commandsIn(envelope.plaintexts);
+    } catch (thrown) {
+      new AesAnswer({ exchange, envelope, control, fault }, []).refuse(thrown);
+      return;
+    }
+    if (commands.some(({ cmd }) => cmd === "attach" || cmd === "detach")) {
+      const call = new AesCall({
+        exchange,
+        envelope,
+        control,
+        room,
+        fault,
+        streams: (each) => this.#streaming(each),
+        over: (each) => this.#forget(each),
+      });
+      this.#calls.add(call);
+      await call.run(commands);
+      return;
+    }
+    const answer = new AesAnswer({ exchange, envelope, control, fault }, commands);
+    this.#calls.add(answer);
+    await answer.run(commands);
+    this.#calls.delete(answer);
   }
 
   /** Says goodbye to every request. */
