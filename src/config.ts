@@ -275,6 +275,11 @@ function readAddress(value: string, name = "CIB_LISTEN"): { host: string; port: 
   return { host: match[1] ?? (match[2] || "0.0.0.0"), port };
 }
 
+/** As it is written in CIB_LISTEN: "127.0.0.1:8080", "[::1]:8080". */
+export function addressText({ host, port }: Pick<Listen, "host" | "port">): string {
+  return `${host.includes(":") ? `[${host}]` : host}:${port}`;
+}
+
 export function isLoopback(host: string): boolean {
   return host === "localhost" || host === "::1" || /^127\./.test(host) || /^::ffff:127\./.test(host);
 }

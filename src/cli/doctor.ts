@@ -2,7 +2,7 @@
 import { join } from "node:path";
 import { parseArgs } from "node:util";
 import { rowFor } from "../agent/versions.ts";
-import { type Config, ConfigError, readConfig } from "../config.ts";
+import { addressText, type Config, ConfigError, type Listen, readConfig } from "../config.ts";
 import { visible } from "../demo/present.ts";
 import { EXIT, type Io, UsageError } from "./io.ts";
 import { pinnedClaude } from "./pinned.ts";
@@ -56,7 +56,7 @@ async function examine(io: Io, dev: boolean, p: Probes): Promise<Row[]> {
     folder("workspace", "CIB_WORKSPACE", config.workspace, p),
     folder("home", "CIB_HOME", config.home, p),
   );
-  rows.push(await port(config, p), isolation(config, p), disk(config, p));
+  rows.push(...(await ports(config, p)), isolation(config, p), disk(config, p));
   return rows;
 }
 
@@ -151,21 +151,53 @@ function folder(what: string, variable: string, path: string, p: Probes): Row {
   return ok(what, mode === undefined ? `${path} will be made` : path);
 }
 
-async function port({ listen: { host, port }, tls }: Config, p: Probes): Promise<Row> {
-  const at = `${host}:${port}`;
-  const problem = await p.listen(host, port);
-  if (problem === undefined) return ok("port", `${at} is free`);
-  if (
-    problem === "EADDRINUSE" &&
-    (await p.answers(`${tls ? "https" : "http"}://${host === "0.0.0.0" ? "127.0.0.1" : host}:${port}`))
-  ) {
-    return ok("port", `a box runs at ${at}`);
+async function ports(config: Config, p: Probes): Promise<Row[]> {
+  const { listen, tcpListen, mqttListen, mqttsListen, tls } = config;
+  const { host, port } = listen;
+  const here = addressText({ host: host === "0.0.0.0" ? "127.0.0.1" : host, port });
+  let runs = false;
+  const rows = [
+    await address("port", "CIB_LISTEN", listen, p, async (at) => {
+      runs = await p.answers(`${tls ? "https" : "http"}://${here}`);
+      return runs ? `a box runs at ${at}` : undefined;
+    }),
+  ];
+  const further = [
+    ["raw TCP", "CIB_TCP_LISTEN", tcpListen],
+    ["MQTT", "CIB_MQTT_LISTEN", mqttListen],
+    ["MQTT over TLS", "CIB_MQTTS_LISTEN", mqttsListen],
+  ] as const;
+  for (const [what, variable, listen] of further) {
+    if (listen === undefined) continue;
+    const row = await address(what, variable, listen, p, async (at) =>
+      runs ? `${at} is taken, as it is while a box runs` : undefined,
+    );
+    // Nobody asked for it: the daemon does without, and says so.
+    rows.push(listen.optional && row.state === "fail" ? { ...row, state: "warn" } : row);
   }
-  if (problem === "EADDRINUSE")
-    return fail("port", `${at} is taken by something else`, "stop that, or set CIB_LISTEN to another port");
+  return rows;
+}
+
+/** `ours`: what there is to say where it is taken, by the box itself. */
+async function address(
+  what: string,
+  variable: string,
+  listen: Listen,
+  p: Probes,
+  ours: (at: string) => Promise<string | undefined>,
+): Promise<Row> {
+  const at = addressText(listen);
+  const off = variable === "CIB_LISTEN" ? "" : ', or to "off"';
+  const problem = await p.listen(listen.host, listen.port);
+  if (problem === undefined) return ok(what, `${at} is free`);
+  if (problem === "EADDRINUSE") {
+    const found = await ours(at);
+    if (found !== undefined) return ok(what, found);
+    return fail(what, `${at} is taken by something else`, `stop that, or set ${variable} to another port${off}`);
+  }
   if (problem === "EACCES")
-    return fail("port", `${at} is not for this user`, "choose a port of 1024 or more in CIB_LISTEN");
-  return fail("port", `${at}: ${problem}`, "set CIB_LISTEN to an address of this machine");
+    return fail(what, `${at} is not for this user`, `choose a port of 1024 or more in ${variable}`);
+  return fail(what, `${at}: ${problem}`, `set ${variable} to an address of this machine${off}`);
 }
 
 function isolation({ sessionUser }: Config, p: Probes): Row {

@@ -4,7 +4,7 @@ import { delimiter, join, resolve } from "node:path";
 import { parseArgs } from "node:util";
 import { setFlagsFromString } from "node:v8";
 import { AddonError } from "../addon.ts";
-import { type Config, ConfigError, readConfig } from "../config.ts";
+import { addressText, type Config, ConfigError, readConfig } from "../config.ts";
 import { type Daemon, startDaemon, VERSION } from "../daemon.ts";
 import { runDemo } from "../demo/demo.ts";
 import { startModel } from "../demo/model.ts";
@@ -120,6 +120,12 @@ async function begin(config: Config, start: (config: Config) => Promise<Daemon>)
 
 function greet(daemon: Daemon, config: Config, io: Io): void {
   io.err(`claude-in-box ${VERSION} listens on ${daemon.url}\n`);
+  for (const [what, listen, port] of [
+    ["raw TCP", config.tcpListen, daemon.tcpPort],
+    ["MQTT", config.mqttListen, daemon.mqttPort],
+    ["MQTT over TLS", config.mqttsListen, daemon.mqttsPort],
+  ] as const)
+    if (listen !== undefined && port !== undefined) io.err(`${what} on ${addressText({ ...listen, port })}\n`);
   // On standard output and alone, for whoever starts it from a script; a token that was given is never shown.
   if (config.minted) io.out(`token ${config.token}\n`);
   if (daemon.isolation === "none") {

@@ -31,10 +31,12 @@ export class AesAnswer {
 
   /** Runs everything; never rejects. */
   async run(commands: readonly Fields[]): Promise<void> {
-    const { who } = this.#options.envelope;
+    const { exchange, envelope } = this.#options;
+    const { who } = envelope;
     for (const command of commands) {
       this.#items.push(await this.#reply(command));
-      if (this.#said) return;
+      // Nobody is there to be told, and nothing more is begun.
+      if (this.#said || exchange.signal.aborted) return;
       // What has run is told; what has not is not begun for one whose token is no more.
       if (who.ended.aborted) return this.bye(who.ended.reason === "expired" ? "expired" : "revoked");
     }
@@ -71,7 +73,8 @@ export class AesAnswer {
 
   #refusal(re: string | number | null, thrown: unknown): Buffer {
     const error = asCibError(thrown);
-    if (error.code === "internal") this.#options.fault(error.cause ?? error);
+    // A command that was broken off because its caller has left is nobody's fault.
+    if (error.code === "internal" && !this.#options.exchange.signal.aborted) this.#options.fault(error.cause ?? error);
     return refusal(re, error, "cbor", this.#room);
   }
 
