@@ -56,7 +56,8 @@ async function enter(i: number): Promise<void> {
   const [verdict] = (await once(socket, "data")) as [Buffer];
   for (const _ of stream.take(verdict));
   let left = 0;
-  let head = Buffer.alloc(0);
+  /** The first byte of a length whose second one has not come yet, in its place; else -1. */
+  let half = -1;
   socket.on("data", (chunk: Buffer) => {
     let found = 0;
     if (i === 0) for (const taken of stream.take(chunk)) if (taken.kind === "record") count(taken.plaintext);
@@ -69,12 +70,14 @@ async function enter(i: number): Promise<void> {
         at += step;
         continue;
       }
-      const need = 2 - head.length;
-      head = Buffer.concat([head, chunk.subarray(at, at + need)]);
-      at += need;
-      if (head.length < 2) break;
-      const size = head.readUInt16BE(0);
-      head = Buffer.alloc(0);
+      let size = half;
+      if (half < 0 && chunk.length - at === 1) {
+        half = (chunk[at] ?? 0) << 8;
+        break;
+      }
+      if (half < 0) size = (chunk[at++] ?? 0) << 8;
+      size |= chunk[at++] ?? 0;
+      half = -1;
       left = size + RECORD_OVERHEAD - 2;
       found += size;
       records++;

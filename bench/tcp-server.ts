@@ -1,4 +1,4 @@
-/** TCP server: the daemon with an engine that says frames on command, or bare sockets that seal. Arguments: kind, devices, frames, folder, bytes a record, records a device. */
+/** TCP server: the daemon with an engine that says frames on command, or bare sockets that seal. Arguments, as JSON: Order. */
 import { createCipheriv, randomBytes } from "node:crypto";
 import { type AddressInfo, createServer, type Socket } from "node:net";
 import { join } from "node:path";
@@ -9,11 +9,22 @@ import type { FrameBody, SessionId } from "../src/frame/frame.ts";
 import { ScriptEngine } from "../test/conformance/engine.ts";
 import { MASTER } from "../test/e2e/box.ts";
 
-const BATCH = 10;
+/** What is measured. */
+export interface Order {
+  readonly devices: number;
+  /** To each device. */
+  readonly frames: number;
+  /** Frames that are due in one turn of the loop. */
+  readonly due: number;
+  readonly folder: string;
+  /** For the bare server: plaintext bytes of a record, and how many records it seals for each device in a turn and in all. */
+  readonly bare?: { readonly bytes: number; readonly aTurn: number; readonly records: number };
+}
+
 /** Length and tag. */
 const OVERHEAD = 18;
-const [kind = "", devices = "", frames = "", folder = "", bytes = "", records = ""] = process.argv.slice(2);
-const [emit, turns] = kind === "bare" ? await bare() : await daemon();
+const { devices, frames, due, folder, bare: like } = JSON.parse(process.argv[2] ?? "{}") as Order;
+const [emit, turns] = like === undefined ? await daemon() : await bare(like);
 const commands = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 await commands.next();
 const before = process.cpuUsage();
@@ -51,22 +62,22 @@ async function daemon(): Promise<[(turn: number) => void, number]> {
   };
   const { session } = await post("/api/sessions", {});
   const keys: unknown[] = [];
-  while (keys.length < Number(devices)) {
+  while (keys.length < devices) {
     const made = await post("/api/tokens", { label: "lamp", scopes: ["sessions:read"], device: true });
     keys.push(made["key"]);
   }
-  say({ port: box.tcpPort, session, keys, frames: Number(frames) });
+  say({ port: box.tcpPort, session, keys, frames });
   const said = (i: number): FrameBody => ({
     type: "text.delta",
     text: `${i} `.padEnd(70, "lorem ipsum "),
     message: "msg_0000000001",
   });
   const emit = (turn: number) =>
-    engine.say(session as SessionId, ...Array.from({ length: BATCH }, (_, n) => said(turn * BATCH + n)));
-  return [emit, Number(frames) / BATCH];
+    engine.say(session as SessionId, ...Array.from({ length: due }, (_, n) => said(turn * due + n)));
+  return [emit, frames / due];
 }
 
-async function bare(): Promise<[(turn: number) => void, number]> {
+async function bare({ bytes, aTurn, records }: NonNullable<Order["bare"]>): Promise<[(turn: number) => void, number]> {
   const open: Socket[] = [];
   const server = createServer((socket) => {
     socket.setNoDelay(true);
@@ -75,18 +86,20 @@ async function bare(): Promise<[(turn: number) => void, number]> {
     socket.write("hello"); // as the handshake does
   }).listen(0, "127.0.0.1");
   await new Promise((done) => server.once("listening", done));
-  const [key, plain, nonce] = [randomBytes(32), randomBytes(Number(bytes) - OVERHEAD), Buffer.alloc(12)];
+  const [key, plain, nonce] = [randomBytes(32), randomBytes(bytes), Buffer.alloc(12)];
   const aad = Buffer.alloc(2);
   aad.writeUInt16BE(plain.length);
-  say({ port: (server.address() as AddressInfo).port, bytes: Number(bytes) * Number(records) });
+  say({ port: (server.address() as AddressInfo).port, bytes: (bytes + OVERHEAD) * records });
   const emit = (turn: number) => {
-    nonce.writeUInt32BE(turn, 8);
-    for (const socket of open) {
-      const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(aad);
-      const sealed = cipher.update(plain);
-      cipher.final();
-      socket.write(Buffer.concat([aad, sealed, cipher.getAuthTag()]));
+    for (let i = 0; i < aTurn; i++) {
+      nonce.writeUInt32BE(turn * aTurn + i, 8);
+      for (const socket of open) {
+        const cipher = createCipheriv("aes-256-gcm", key, nonce).setAAD(aad);
+        const sealed = cipher.update(plain);
+        cipher.final();
+        socket.write(Buffer.concat([aad, sealed, cipher.getAuthTag()]));
+      }
     }
   };
-  return [emit, Number(records)];
+  return [emit, records / aTurn];
 }

@@ -12,7 +12,8 @@ import { VERSION } from "./daemon.ts";
 export const HELP = `cib: Claude Code sessions, kept running and reachable
 
 usage
-  cib serve [--dev | --demo]        run the daemon; settings are CIB_* variables
+  cib serve [--dev | --demo]        run the daemon; settings are CIB_* variables. It listens on 8080 (CIB_LISTEN: HTTP),
+                                    8081 (CIB_TCP_LISTEN: raw TCP), 1883 and 8883 (CIB_MQTT_LISTEN, CIB_MQTTS_LISTEN)
                                     --dev: on loopback with a minted token, everything under .cib
                                     --demo: the same with a scripted model, no account needed
   cib attach <session>              sit at a session's terminal; ctrl-] leaves it

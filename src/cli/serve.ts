@@ -52,7 +52,7 @@ export async function serve(
     if (left !== undefined) writeRename(left, `${JSON.stringify(box)}\n`);
     if (config.minted) writeRename(join(config.data, TOKEN_FILE), `${config.token}\n`);
     greet(daemon, config, io);
-    if (demo) await show(box, io, stop);
+    if (demo) await show({ ...box, mqtt: daemon.mqttPort }, io, stop);
     await ended(stop);
     io.err("stopping …\n");
   } finally {
@@ -151,7 +151,7 @@ function findable(command: string, path = ""): boolean {
   return path.split(delimiter).some((folder) => folder !== "" && existsSync(join(folder, command)));
 }
 
-async function show(box: Box, io: Io, stop: AbortSignal): Promise<void> {
+async function show(box: Box & { readonly mqtt: number | undefined }, io: Io, stop: AbortSignal): Promise<void> {
   const look: Look = lookOf(process.stdout, io.env);
   try {
     await runDemo({ ...box, call: (method, path, body) => call(box, method, path, body) }, io.out, look, stop);

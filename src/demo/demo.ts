@@ -9,6 +9,8 @@ const TITLE = "demo";
 export interface DemoBox {
   readonly url: string;
   readonly token: string;
+  /** Port of MQTT without TLS on loopback; undefined where it is off. */
+  readonly mqtt?: number | undefined;
   readonly call: (method: "GET" | "POST", path: string, body?: object) => Promise<unknown>;
 }
 
@@ -42,7 +44,11 @@ async function lastDemo(box: DemoBox): Promise<{ session: string } | undefined> 
   return sessions.find(({ title, state }) => title === TITLE && state !== "stopped");
 }
 
-function hints({ url, token }: DemoBox, session: string): string {
+function hints({ url, token, mqtt }: DemoBox, session: string): string {
+  const listen = `
+  # the same frames over MQTT, as they come (while it runs, other users of this machine can read -P)
+  mosquitto_sub -p ${mqtt} -u master -P "$CIB_TOKEN" -i master-demo -v -t 'cib/${session}/json/+'
+`;
   return `
 The box keeps running; ctrl-C stops it. In another terminal:
 
@@ -57,7 +63,7 @@ The box keeps running; ctrl-C stops it. In another terminal:
 
   # sit down at its terminal
   CIB_URL=${url} node dist/cib.mjs attach ${session}
-
+${mqtt === undefined ? "" : listen}
 `;
 }
 

@@ -48,7 +48,7 @@ describe("cib doctor", () => {
       rows.filter(({ state }) => state !== "ok"),
       [],
     );
-    assert.equal(rows.length, 12);
+    assert.equal(rows.length, 15);
   });
 
   const failing: readonly (readonly [string, string, Partial<Probes>, RegExp])[] = [
@@ -78,6 +78,24 @@ describe("cib doctor", () => {
     ["a taken port", "port", { listen: async () => "EADDRINUSE" }, /another port/],
     ["a port below 1024", "port", { listen: async () => "EACCES" }, /1024/],
     ["an address of another machine", "port", { listen: async () => "EADDRNOTAVAIL" }, /address of this machine/],
+    [
+      "a taken port of raw TCP",
+      "raw TCP",
+      { listen: async (_host, port) => (port === 8081 ? "EADDRINUSE" : undefined) },
+      /stop that, or set CIB_TCP_LISTEN to another port, or to "off"/,
+    ],
+    [
+      "an MQTT port that is not for this user",
+      "MQTT",
+      { listen: async (_host, port) => (port === 1883 ? "EACCES" : undefined) },
+      /1024 or more in CIB_MQTT_LISTEN/,
+    ],
+    [
+      "an MQTT address of another machine",
+      "MQTT over TLS",
+      { listen: async (_host, port) => (port === 8883 ? "EADDRNOTAVAIL" : undefined) },
+      /set CIB_MQTTS_LISTEN to an address/,
+    ],
     ["a user it may not become", "isolation", { maySwitchUser: false }, /CAP_SETUID/],
     ["a full disk", "disk", { freeBytes: () => 10 * MIB }, /free some space/],
   ];
@@ -113,13 +131,36 @@ describe("cib doctor", () => {
     });
     assert.equal(code, 0);
     assert.match(row("port")?.found ?? "", /a box runs/);
+    assert.equal(row("raw TCP")?.found, "0.0.0.0:8081 is taken, as it is while a box runs");
+  });
+
+  test("a listener that is off is not looked at", async () => {
+    const { row } = await examine(
+      { listen: async (_host, port) => (port === 8080 ? undefined : "EADDRINUSE") },
+      {
+        ...ENV,
+        CIB_TCP_LISTEN: "off",
+        CIB_MQTT_LISTEN: "off",
+        CIB_MQTTS_LISTEN: "[::1]:0",
+      },
+    );
+    assert.deepEqual([row("raw TCP"), row("MQTT")], [undefined, undefined]);
+    assert.match(row("MQTT over TLS")?.found ?? "", /^\[::1\]:0 is taken/);
+  });
+
+  test("a port that nobody asked for warns only: with --dev the daemon does without it", async () => {
+    const io = stage({});
+    const taken = { ...HEALTHY, listen: async (_: string, port: number) => (port === 1883 ? "EADDRINUSE" : undefined) };
+    assert.equal(await doctor(["--dev", "--json"], io, undefined, taken), 0);
+    const { rows } = JSON.parse(io.said.out) as { rows: Row[] };
+    assert.equal(rows.find(({ what }) => what === "MQTT")?.state, "warn");
   });
 
   test("a missing token fails and the rest is still looked at", async () => {
     const { code, rows, row } = await examine({}, { CIB_DATA: "/data" });
     assert.equal(code, 1);
     assert.match(row("configuration")?.found ?? "", /CIB_AUTH_TOKEN: not set/);
-    assert.equal(rows.length, 12);
+    assert.equal(rows.length, 15);
   });
 
   test("a configuration that cannot be read ends the look", async () => {

@@ -1,10 +1,13 @@
 /** The command line, tested: what is asked for is done or refused with a reason, and the exit code says which. */
 import assert from "node:assert/strict";
 import { execFileSync } from "node:child_process";
-import { readFileSync } from "node:fs";
+import { mkdtempSync, readFileSync } from "node:fs";
+import { tmpdir } from "node:os";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { serve } from "../../src/cli/serve.ts";
+import type { Daemon } from "../../src/daemon.ts";
 import { FileError } from "../../src/files.ts";
 import { HELP, main } from "../../src/main.ts";
 import { stage } from "./stage.ts";
@@ -82,6 +85,22 @@ describe("cib serve", () => {
   test("without a token it refuses to start and says how to make one", async () => {
     await refused({ CIB_AUTH_TOKEN: "" }, failing("unreached"));
     assert.match(refused.message, /CIB_AUTH_TOKEN: not set.*openssl rand/);
+  });
+
+  test("every further listener that is up is told, with the port that it really has", async () => {
+    const io = stage({
+      CIB_AUTH_TOKEN: "x".repeat(32),
+      CIB_DATA: mkdtempSync(join(tmpdir(), "cib-serve-")),
+      CIB_TCP_LISTEN: "127.0.0.1:0",
+      CIB_MQTT_LISTEN: "off",
+      CIB_MQTTS_LISTEN: "[::1]:0",
+    });
+    const daemon = { url: "http://127.0.0.1:1", port: 1, tcpPort: 4711, mqttsPort: 4713, isolation: "uid", notes: [] };
+    const start = async () => ({ ...daemon, stop: async () => {} }) as unknown as Daemon;
+    assert.equal(await serve([], io, AbortSignal.abort(), start), 0);
+    const lines = io.said.err.split("\n").filter((line) => / on /.test(line) && !/^note/.test(line));
+    assert.match(lines[0] ?? "", /listens on http:\/\/127.0.0.1:1$/);
+    assert.deepEqual(lines.slice(1), ["raw TCP on 127.0.0.1:4711", "MQTT over TLS on [::1]:4713"]);
   });
 
   test("a taken port is named with a way out", async () => {

@@ -56,10 +56,12 @@ export class BridgeFeed implements Sink, Disposable {
     }
     const { verdict } = this.#attachment;
     this.#epoch = verdict.epoch;
+    // Where something is missing, its place moves when that has been told: were the line to break before, nobody would be.
+    const missing = verdict.verdict !== "ok";
     // A place of its own, also before its first frame has gone: it must not begin later at what is then now.
-    if (place?.epoch !== verdict.epoch || verdict.verdict !== "ok")
-      options.cursors.set(info.session, { epoch: verdict.epoch, seq: verdict.from - 1 });
-    if (verdict.verdict !== "ok" && from !== undefined) this.#tell(verdict.from - 1, { ...verdict });
+    if (place === undefined || (!missing && place.epoch !== verdict.epoch))
+      options.cursors.set(info.session, { epoch: verdict.epoch, seq: missing ? 0 : verdict.from - 1 });
+    if (missing) this.#tell(verdict.from - 1, { ...verdict });
   }
 
   write(frame: Encoded): "ok" | "full" | "gone" {
@@ -78,7 +80,7 @@ export class BridgeFeed implements Sink, Disposable {
   }
 
   gap(from: number, to: number): void {
-    this.#tell(to - 1, { session: this.#session, epoch: this.#epoch, gap: [from, to - 1] });
+    this.#tell(to - 1, { session: this.#session, epoch: this.#epoch, gap: [from, to] });
   }
 
   close(reason: CloseReason): void {

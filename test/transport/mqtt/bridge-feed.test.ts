@@ -101,7 +101,7 @@ test("what retention has pruned is told in its place, at the start and on the wa
     sent.map(({ topic, payload }) => [topic, JSON.parse(payload.toString()) as unknown]),
     [
       [`cib/box/${SESSION}/gap`, { session: SESSION, epoch: 1, first: 1, last: 9, from: 7, verdict: "gap" }],
-      [`cib/box/${SESSION}/gap`, { session: SESSION, epoch: 1, gap: [8, 11] }],
+      [`cib/box/${SESSION}/gap`, { session: SESSION, epoch: 1, gap: [8, 12] }],
     ],
   );
   for (const { done } of sent) done();
@@ -111,7 +111,27 @@ test("what retention has pruned is told in its place, at the start and on the wa
   lost.open(SINCE);
   assert.deepEqual(lost.wishes, [{ session: SESSION, from: 9, epoch: 1 }]);
   assert.match(lost.sent[0]?.payload.toString() ?? "", /"ahead"/);
+  lost.sent[0]?.done();
   assert.deepEqual(lost.cursors.get(SESSION), { epoch: 2, seq: 2 });
+});
+
+test("what is missing at the start is told again until the broker has it, and the place does not move before", async (t) => {
+  for (const [verdict, place] of [
+    [{ verdict: "gap", from: 7 }, { epoch: 1, seq: 2 }],
+    [{ verdict: "ahead", from: 3, epoch: 2 }, { epoch: 1, seq: 8 }],
+    [{ verdict: "gap", from: 7 }, undefined],
+  ] as const) {
+    const { cursors, sent, wishes, open } = await rig(t, verdict);
+    if (place !== undefined) cursors.set(SESSION, place);
+    // This line broke before it had acknowledged anything.
+    open(SINCE)[Symbol.dispose]();
+    assert.deepEqual(cursors.get(SESSION), place ?? { epoch: 1, seq: 0 });
+    open(SINCE);
+    assert.deepEqual(wishes[1], { epoch: 1, ...(wishes[0] as object) });
+    assert.deepEqual(sent[1]?.payload, sent[0]?.payload);
+    sent[1]?.done();
+    assert.deepEqual(cursors.get(SESSION), { epoch: verdict.verdict === "ahead" ? 2 : 1, seq: verdict.from - 1 });
+  }
 });
 
 test("a broker that acknowledges nothing costs the line", async (t) => {
