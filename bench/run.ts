@@ -13,6 +13,7 @@ import { fanOut } from "./fan-out.ts";
 import { firstText } from "./first-text.ts";
 import { idle } from "./idle.ts";
 import { log } from "./log.ts";
+import { mqtt } from "./mqtt.ts";
 import { probing } from "./probing.ts";
 import { type Answer, exceeded, type Limit, type Question } from "./question.ts";
 import { start } from "./start.ts";
@@ -35,6 +36,7 @@ const QUESTIONS: readonly Question[] = [
   crypto,
   envelope,
   tcp,
+  mqtt,
   probing,
 ];
 

@@ -36,6 +36,8 @@ export class Tokens implements Disposable {
   readonly #file: string;
   readonly #now: () => number;
   readonly #live = new Map<string, Live>();
+  /** Revoked, and still in the file: the disk refused. With a restart they would be back, so whoever asks again is not told they are gone. */
+  readonly #unwritten = new Map<string, TokenRecord>();
   #timer: NodeJS.Timeout | undefined;
 
   /** Reads the file; throws FileError when it is there and cannot be understood: guessing would lock devices out or let them in. */
@@ -94,10 +96,19 @@ export class Tokens implements Disposable {
     return [...this.#live.values()].map((live) => live.record);
   }
 
-  /** Ends a token and every token minted with it, and their connections. False when there is none. */
+  /** Those that a revocation can name: also those that one has ended already, without getting it onto the disk. */
+  revocable(): TokenRecord[] {
+    return [...this.list(), ...this.#unwritten.values()];
+  }
+
+  /**
+   * Ends a token and every token minted with it, and their connections. False when there is none. Throws the system's
+   * error where it has ended but is still on the disk: it is to be repeated.
+   */
   revoke(id: string): boolean {
-    if (!this.#live.has(id)) return false;
-    this.#end([id], "revoked");
+    if (this.#unwritten.has(id)) this.#save();
+    else if (this.#live.has(id)) this.#end([id], "revoked");
+    else return false;
     return true;
   }
 
@@ -107,6 +118,8 @@ export class Tokens implements Disposable {
 
   [Symbol.dispose](): void {
     clearTimeout(this.#timer);
+    // The last chance of a revocation for which there was no room.
+    if (this.#unwritten.size > 0) this.#save();
   }
 
   #expire(): void {
@@ -131,7 +144,13 @@ export class Tokens implements Disposable {
     for (const id of doomed) this.#live.delete(id);
     // Cut the connections even if the disk refuses: a revocation must not wait for space.
     for (const live of ended) live.ended.abort(why);
-    this.#save();
+    if (why === "revoked") for (const { record } of ended) this.#unwritten.set(record.id, record);
+    try {
+      this.#save();
+    } catch (failure) {
+      // What has expired ends again with the next start: it needs no disk, and nobody is there to be told.
+      if (why === "revoked") throw failure;
+    }
   }
 
   /** One timer for the nearest expiry, none when no token expires. */
@@ -145,6 +164,7 @@ export class Tokens implements Disposable {
 
   #save(): void {
     writeRename(this.#file, `${JSON.stringify({ v: 1, tokens: this.list() })}\n`);
+    this.#unwritten.clear();
   }
 }
 

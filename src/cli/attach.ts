@@ -46,10 +46,9 @@ export async function attach(args: readonly string[], io: Io, stop: AbortSignal,
   const { open, terminal } = deps ?? { open: openLink, terminal: ownTerminal() };
   if (!frames && !terminal.isTTY) throw new Failure("attach: this is no terminal; --frames prints frames anywhere");
   const box = findAnyBox(values, io);
-  let [reached, lost, over] = [false, false, false];
+  let [reached, lost] = [false, false];
   const away = new AbortController();
   const link = open(box, (state, why) => {
-    if (over) return;
     // Before the first connection nothing is lost: a box that is not there is told at once.
     if (!reached && state === "lost") {
       if (why) away.abort(noBox(box, why));
@@ -60,10 +59,7 @@ export async function attach(args: readonly string[], io: Io, stop: AbortSignal,
       io.err(state === "lost" ? "\r\n[connection lost; trying again]\r\n" : "[back]\r\n");
     lost = state === "lost";
   });
-  const close = () => {
-    over = true;
-    link.close();
-  };
+  const close = () => link.close();
   stop.addEventListener("abort", close);
   try {
     const session = await pick(link, positionals[0], away.signal);

@@ -201,8 +201,8 @@ class SocketClient implements Client {
   }
 
   #lost(error: CibError | undefined, why: string): void {
-    // What ends it for good is told to whoever waits.
-    this.#onState?.("lost", error === undefined ? why : undefined);
+    // What ends it for good is told to whoever waits; a connection that was closed here is not lost.
+    if (this.#over === undefined) this.#onState?.("lost", error === undefined ? why : undefined);
     if (error !== undefined) {
       this.#end(error);
       return;

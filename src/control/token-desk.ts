@@ -65,7 +65,7 @@ export class TokenDesk {
   }
 
   revoke(who: Principal, id: string): Reply {
-    const token = this.#tokens.list().find((each) => each.id === id);
+    const token = this.#tokens.revocable().find((each) => each.id === id);
     if (token === undefined || !this.#mayManage(who, token)) throw new CibError("not_found", `no token ${id}`);
     this.#tokens.revoke(id);
     this.#keys.keepOnly((each) => this.#tokens.has(each));
@@ -84,7 +84,7 @@ export class TokenDesk {
 
   /** The master sees every token; a device token itself and what was minted with it, however far down. */
   #mayManage(who: Principal, token: TokenRecord): boolean {
-    const byId = new Map(this.#tokens.list().map((each) => [each.id, each]));
+    const byId = new Map(this.#tokens.revocable().map((each) => [each.id, each]));
     for (let at: TokenRecord | undefined = token; at !== undefined; at = byId.get(at.parent ?? ""))
       if (at.id === who.name) return true;
     return who.name === "master";

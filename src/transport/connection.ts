@@ -46,6 +46,8 @@ export class Connection implements SocketEvents, FeedHost {
   #pendingBytes = 0;
   #flushing = false;
   #late: NodeJS.Timeout | undefined;
+  /** One for good: a frame a turn to fifty devices would make a closure for each. */
+  readonly #flushNow = () => this.#flush();
 
   constructor(
     socket: Socket,
@@ -161,7 +163,7 @@ export class Connection implements SocketEvents, FeedHost {
     this.#hold(bytes);
     if (this.#flushing) return;
     this.#flushing = true;
-    queueMicrotask(() => this.#flush());
+    queueMicrotask(this.#flushNow);
   }
 
   /** The same for what nobody waits for: it goes with what comes next. A key's echo must not queue behind its reply. */
@@ -197,15 +199,22 @@ export class Connection implements SocketEvents, FeedHost {
     const messages = this.#pending;
     this.#pending = [];
     this.#pendingBytes = 0;
-    if (!this.open || messages.length === 0) return;
-    this.#socket.cork(() => {
-      // The cursors stop at HIGH_WATER_BYTES, so a refused message is a fault of ours: the socket must not go on without it.
-      if (!messages.every((bytes) => this.#socket.send(bytes, this.#format === "cbor"))) this.#overrun();
-    });
+    const [only] = messages;
+    if (!this.open || only === undefined) return;
+    // Alone it needs no packing, which costs a third of what is ours of a record.
+    if (messages.length === 1) this.#send(only);
+    else this.#socket.cork(() => void messages.every((bytes) => this.#send(bytes)));
     // All of it went out: no drain event will come. In a later turn, so that one fast reader starves nobody.
     if (this.#socket.buffered() <= LOW_WATER_BYTES) {
       for (const feed of this.#feeds.values()) if (feed.full) setImmediate(() => feed.drained());
     }
+  }
+
+  /** The cursors stop at HIGH_WATER_BYTES, so a refused message is a fault of ours: the socket must not go on without it. */
+  #send(bytes: Buffer): boolean {
+    const sent = this.#socket.send(bytes, this.#format === "cbor");
+    if (!sent) this.#overrun();
+    return sent;
   }
 
   #overrun(): void {

@@ -37,7 +37,8 @@ export class Feed implements Sink {
 
   write(frame: Encoded): "ok" | "full" | "gone" {
     if (!this.#connection.open) return "gone";
-    if (this.#maxBytes === undefined) this.#connection.push(this.#format === "cbor" ? frame.cbor() : frame.json());
+    const whole = this.#format === "cbor" ? frame.cbor() : frame.json();
+    if (this.#maxBytes === undefined || whole.length <= this.#maxBytes) this.#connection.push(whole);
     else for (const piece of fit(frame, this.#maxBytes, this.#format)) this.#connection.push(piece);
     this.full = this.#connection.buffered() > HIGH_WATER_BYTES;
     return this.full ? "full" : "ok";

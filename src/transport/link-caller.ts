@@ -139,8 +139,10 @@ export class LinkCaller implements Caller {
     const connection = this.#connection;
     if (connection === undefined) return;
     const bytes = Buffer.from(plaintext.buffer, plaintext.byteOffset, plaintext.byteLength);
+    let read = 0;
     try {
       for (const item of itemsOf(bytes)) {
+        read += item.length;
         if (isBye(item)) {
           this.#peer.farewell();
           this.#end();
@@ -150,8 +152,8 @@ export class LinkCaller implements Caller {
       }
     } catch (thrown) {
       if (!(thrown instanceof SyntaxError)) throw thrown;
-      // The decoder finds the same fault, and says so.
-      connection.message(bytes, true);
+      // It finds the same fault there, and says so.
+      connection.message(bytes.subarray(read), true);
     }
   }
 

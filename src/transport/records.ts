@@ -91,9 +91,10 @@ export class Records implements Socket {
   }
 
   #seal(): void {
-    const [only] = this.#due;
+    const due = this.#due;
+    const only = due[0];
     if (only === undefined || !this.#open) return;
-    const plaintext = this.#due.length === 1 ? only : Buffer.concat(this.#due, this.#dueBytes);
+    const plaintext = due.length === 1 ? only : Buffer.concat(due, this.#dueBytes);
     this.#due = [];
     this.#dueBytes = 0;
     this.#write(plaintext);
@@ -109,5 +110,6 @@ export class Records implements Socket {
 
 /** Whether an item is `{bye: reason}`. */
 export function isBye(item: Uint8Array): boolean {
-  return item.length > BYE.length && BYE.every((byte, i) => item[i] === byte);
+  // The first byte alone tells it from a frame.
+  return item[0] === BYE[0] && item.length > BYE.length && BYE.every((byte, i) => item[i] === byte);
 }

@@ -22,13 +22,20 @@ export async function runRequest(
 }
 
 /** The bytes of a refusal in at most `room`: the code is what a small client acts on; the sentence is for people, and is cut first. */
-export function refusal(re: string | number | null, error: CibError, format: Format, room = Number.POSITIVE_INFINITY) {
+export function refusal(
+  re: string | number | null,
+  error: CibError,
+  format: Format,
+  room = Number.POSITIVE_INFINITY,
+): Buffer {
   const body = { re, ok: false, error: errorBody(error) };
   const whole = pack({ ...body, ...error.partial }, format);
   const over = whole.length - room;
   if (over <= 0) return whole;
   const message = error.message.slice(0, Math.max(0, error.message.length - over));
-  return pack({ ...body, error: { ...body.error, message } }, format);
+  const cut = pack({ ...body, error: { ...body.error, message } }, format);
+  // Only an id that is longer than any of ours may be does not fit beside the code: it is left out.
+  return re === null || cut.length <= room ? cut : refusal(null, error, format, room);
 }
 
 /** Whether the id is control's: for every other command, bytes and keys among them, it only ties the reply to the request. */

@@ -1,6 +1,7 @@
 /** Values: what clients say and are told, as JSON or CBOR. */
 import { CibError } from "../errors.ts";
 import { decodeValue, Encoded, encodeValue } from "../frame/codec.ts";
+import { checkItem } from "../frame/sequence.ts";
 
 export type Format = "json" | "cbor";
 
@@ -12,10 +13,11 @@ export function pack(value: unknown, format: Format): Buffer {
   return encodeValue(flat(value));
 }
 
-/** One JSON text or CBOR item. Throws `bad_request` saying where; `what` names the place. */
+/** One JSON text or CBOR item, the latter of definite length and without tags. Throws `bad_request` saying where; `what` names the place. */
 export function unpack(bytes: Buffer, format: Format, what: string): unknown {
   if (format === "cbor") {
     try {
+      checkItem(bytes);
       return decodeValue(bytes);
     } catch (cause) {
       throw new CibError("bad_request", `${what}: ${(cause as Error).message}`, { cause });

@@ -1,6 +1,6 @@
 /** Device tokens and the gate: who may come in, for how long, and how guessing is slowed. */
 import assert from "node:assert/strict";
-import { mkdtempSync, readFileSync, rmSync, statSync, writeFileSync } from "node:fs";
+import { mkdirSync, mkdtempSync, readFileSync, rmdirSync, rmSync, statSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { after, test } from "node:test";
@@ -141,6 +141,68 @@ test("an expiry ends live connections without anyone asking", (t) => {
   clock.now += 5000;
   t.mock.timers.tick(5000);
   assert.equal(who.ended.reason, "expired");
+});
+
+/** A folder in the way of the new file: what a full disk would do, without a full disk. Disposing it makes room. */
+function fullDisk(file: string): Disposable {
+  mkdirSync(`${file}.next`);
+  return { [Symbol.dispose]: () => rmdirSync(`${file}.next`) };
+}
+
+test("an expiry that the disk refuses ends the token all the same, and harms nobody", (t) => {
+  t.mock.timers.enable({ apis: ["setTimeout"] });
+  const { tokens, enter, clock, file } = world();
+  const short = issue(tokens, { expires_at: clock.now + 5000 });
+  const longer = issue(tokens, { expires_at: clock.now + 9000 });
+  const [who, other] = [enter(short.token), enter(longer.token)];
+  {
+    using _ = fullDisk(file);
+    clock.now += 5000;
+    t.mock.timers.tick(5000);
+    assert.equal(who.ended.reason, "expired");
+    assert.equal(
+      code(() => enter(short.token)),
+      "unauthorized",
+    );
+    clock.now += 4000;
+    t.mock.timers.tick(4000);
+    assert.equal(other.ended.reason, "expired");
+  }
+  const again = new Tokens(file, () => clock.now);
+  assert.deepEqual(again.list(), []);
+});
+
+test("a revocation that the disk refuses cuts at once, can be repeated, and then holds", () => {
+  const { tokens, enter, clock, file } = world();
+  const { record, token } = issue(tokens);
+  const child = issue(tokens, { parent: record.id });
+  const who = enter(child.token);
+  {
+    using _ = fullDisk(file);
+    assert.throws(() => tokens.revoke(record.id));
+    assert.throws(() => tokens.revoke(record.id));
+  }
+  assert.equal(who.ended.reason, "revoked");
+  assert.deepEqual(tokens.list(), []);
+  assert.ok(new Tokens(file, () => clock.now).find(token), "it would be back with a restart");
+  assert.deepEqual(
+    tokens.revocable().map(({ id }) => id),
+    [record.id, child.record.id],
+  );
+  assert.equal(tokens.revoke(record.id), true);
+  assert.deepEqual(new Tokens(file, () => clock.now).list(), []);
+  assert.equal(tokens.revoke(record.id), false);
+});
+
+test("a revocation that the disk refused is written when the daemon stops", () => {
+  const { tokens, clock, file } = world();
+  const { record } = issue(tokens);
+  {
+    using _ = fullDisk(file);
+    assert.throws(() => tokens.revoke(record.id));
+  }
+  tokens[Symbol.dispose]();
+  assert.deepEqual(new Tokens(file, () => clock.now).list(), []);
 });
 
 test("guessing slows the address down, and a right token is never slowed", () => {

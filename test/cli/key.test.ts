@@ -2,8 +2,8 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import { attach } from "../../src/cli/attach.ts";
-import { findAnyBox } from "../../src/cli/box.ts";
-import { openLink } from "../../src/cli/link.ts";
+import { findAnyBox, type KeyedBox } from "../../src/cli/box.ts";
+import { inputs, openLink } from "../../src/cli/link.ts";
 import type { Terminal } from "../../src/cli/terminal.ts";
 import { token } from "../../src/cli/token.ts";
 import { connect } from "../../src/client/client.ts";
@@ -58,6 +58,17 @@ for (const way of ["tcp", "http", "ws"] as const) {
     assert.equal(io.said.err, "");
   });
 }
+
+test("each piece of a paste fits a link, and all of it together does not", async () => {
+  await using world = await openWorld();
+  const session = await newSession(world);
+  const { url, key } = findAnyBox({}, stage(await envOf(world, `tcp://127.0.0.1:${world.tcpPort}`))) as KeyedBox;
+  const link = openLink({ url, key }, () => {});
+  const pasted = new Uint8Array(40_000);
+  for (const input of inputs(session, pasted)) assert.equal((await link.run(input))["ok"], true);
+  await assert.rejects(link.run({ cmd: "input", session, data: pasted }), /too_large|takes 16384/);
+  link.close();
+});
 
 test("cib token makes, lists and revokes over a link", async () => {
   await using world = await openWorld();

@@ -31,6 +31,8 @@ export class LinkClient {
   readonly frames = new Inbox<Arrived>();
   /** Why the box ended it: its bye, or "cut". */
   readonly ended: Promise<string>;
+  /** Hears of every reply. */
+  told: (re: unknown, error: unknown) => void = () => {};
   readonly #stream: LinkStream<ClientLink>;
   readonly #owed = new Map<string, { resolve(reply: Fields): void; reject(why: Error): void }>();
   readonly #greeted: Promise<void>;
@@ -121,6 +123,7 @@ export class LinkClient {
     }
     const { re, ok, error, ...fields } = value as Fields;
     if (typeof fields["bye"] === "string") this.#bye = fields["bye"];
+    if (re !== undefined) this.told(re, error);
     const waiting = this.#owed.get(String(re));
     this.#owed.delete(String(re));
     if (ok === true) waiting?.resolve(fields);

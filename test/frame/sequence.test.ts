@@ -36,9 +36,11 @@ test("counts that lie, nesting without end and unknown heads are refused at once
   refused("bb7fffffffffffffff00", /cut short/);
   refused("5bffffffffffffffff", /cut short/);
   refused("9f01ff", /indefinite/);
+  refused("bf0101ff", /indefinite/);
+  refused("8201d9d9f7a0", /a tag/);
   refused("1c", /malformed/);
   refused("81".repeat(100_000), /nested deeper than 32/);
-  refused("c1".repeat(100_000), /nested deeper than 32/);
+  refused("c1".repeat(100_000), /a tag/);
 });
 
 test("random bytes throw nothing but a SyntaxError, and what is found is no longer than what there was", () => {

@@ -9,34 +9,14 @@ import { LinkStream } from "../../src/crypto/stream.ts";
 import { CibError } from "../../src/errors.ts";
 import { frameOf } from "../../src/frame/codec.ts";
 import { itemsOf } from "../../src/frame/sequence.ts";
-import { match, ROUTES, readQuery, refuseTokens } from "../../src/transport/http/routes.ts";
 import { formatTopic, isClientId, isFilter, parseTopic } from "../../src/transport/mqtt/topics.ts";
 import { unpack } from "../../src/transport/values.ts";
 import { makeServer, SECRET, shaken } from "../crypto/pair.ts";
-
-export interface Parser {
-  readonly name: string;
-  /** What is well-formed, for a start. */
-  readonly seeds: readonly Uint8Array[];
-  /** Throws where the parser does what it must not. */
-  run(input: Uint8Array): void;
-}
+import { bytes, only, type Parser, SESSION, text } from "./parser.ts";
+import { HTTP_PARSERS } from "./parsers-http.ts";
+import { MQTT_PARSERS } from "./parsers-mqtt.ts";
 
 const KEY = new LinkKey(nodeProvider, SECRET);
-const text = (input: Uint8Array): string => Buffer.from(input).toString();
-const bytes = (value: string): Uint8Array => Buffer.from(value);
-const SESSION = "0190f0c2-7a11-7c33-9a55-1234567890ab";
-
-/** Runs; only these errors are answers, every other is a find. */
-function only(kinds: readonly (abstract new (...args: never[]) => Error)[], act: () => void): void {
-  try {
-    act();
-  } catch (thrown) {
-    if (thrown instanceof CibError && thrown.code === "internal") throw thrown;
-    if (!kinds.some((kind) => thrown instanceof kind)) throw thrown;
-  }
-}
-
 /** A command as a carrier takes it: unpacked, then checked as a command and as an attach. */
 function command(input: Uint8Array, format: "cbor" | "json"): void {
   only([CibError], () => {
@@ -80,6 +60,8 @@ export const PARSERS: readonly Parser[] = [
       "a163636d6466686561 6c7468",
       "a263636d64666174746163686773657373696f6e500190f0c27a117c339a551234567890ab",
       "85010c1a000f4240500190f0c27a117c339a551234567890aba1006548656c6c6f",
+      // Found in 2026: shared references, each twice the one before, took seconds to follow.
+      `a16161${"d81c82".repeat(9)}80${"d81d09d81d08d81d07d81d06d81d05d81d04d81d03d81d02d81d01"}`,
     ].map((each) => Buffer.from(each.replaceAll(" ", ""), "hex")),
     run: (input) => {
       only([SyntaxError], () => void [...itemsOf(Buffer.from(input))]);
@@ -117,18 +99,6 @@ export const PARSERS: readonly Parser[] = [
       if (topic !== undefined && formatTopic(topic) !== name) throw new Error("topic: read as another one");
     },
   },
-  {
-    name: "request",
-    seeds: [
-      bytes("GET /api/sessions limit=1&cursor=x"),
-      bytes(`GET /api/sessions/${SESSION}/frames from=1&types=stop,status`),
-    ],
-    run: (input) => {
-      const [method = "", path = "", query = ""] = text(input).split(" ");
-      only([CibError], () => void match(method, path));
-      only([CibError], () => refuseTokens(query));
-      for (const route of ROUTES)
-        only([CibError], () => void readQuery(query, "query" in route ? route.query : undefined));
-    },
-  },
+  ...HTTP_PARSERS,
+  ...MQTT_PARSERS,
 ];

@@ -84,7 +84,8 @@ export class Door {
   }
 
   #checkOrigin(origin: string, host: string): void {
-    const from = /^https?:\/\/([^/]+)$/.exec(origin)?.[1];
+    // Only what a browser writes: with "?" or "@" in it the end of the text would not be the end of a name.
+    const from = /^https?:\/\/([\w.:[\]-]+)$/.exec(origin)?.[1];
     // The scheme is left out: a proxy in front may have added TLS.
     if (from !== undefined && (from === host || this.#listed(hostOf(from)))) return;
     throw new CibError("bad_origin", `origin: ${shown(origin)} is not this box; add it to CIB_HOSTS`);

@@ -100,7 +100,7 @@ export class Cursors {
   async #save(): Promise<void> {
     const text = JSON.stringify({ v: 1, since: this.since, cursors: Object.fromEntries(this.#places) });
     try {
-      await (await replaceFile(this.#o.file, Buffer.from(`${text}\n`))).close();
+      await replaceFile(this.#o.file, Buffer.from(`${text}\n`));
     } catch (failure) {
       this.#o.fault(failure);
     }

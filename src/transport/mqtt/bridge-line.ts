@@ -267,12 +267,15 @@ export class Line {
   #incoming({ topic, payload, retain, qos, messageId }: Extract<Packet, { cmd: "publish" }>): void {
     const bytes = typeof payload === "string" ? Buffer.from(payload) : payload;
     const taken = this.#events.message({ topic, payload: bytes, retain });
-    if (qos === 0 || messageId === undefined) return;
+    // What the broker does not bring again is lost with its sender's knowledge: that is QoS 0.
+    const again = qos > 0 && messageId !== undefined;
     taken.then(
       () => {
-        if (this.#up) this.#write({ cmd: "puback", messageId });
+        if (again && this.#up) this.#write({ cmd: "puback", messageId });
       },
-      () => this.cut("a command could not be kept"),
+      () => {
+        if (again) this.cut("a command could not be kept");
+      },
     );
   }
 

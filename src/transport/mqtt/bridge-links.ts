@@ -2,13 +2,10 @@
 import type { CallersOptions } from "../callers.ts";
 import type { Line } from "./bridge-line.ts";
 import type { Outlet } from "./ports.ts";
-import { type TopicLink, TopicLinks } from "./topic-link.ts";
+import { isHello, type TopicLink, TopicLinks } from "./topic-link.ts";
 
 /** Keys whose links are open, or just over, at once: of those that are no key of ours none stays. */
 export const MAX_KEYS = 1024;
-
-/** What a hello begins with; a link's first message is one. */
-const HELLO = Buffer.from("CIB1");
 
 export class BridgeLinks {
   readonly #links: TopicLinks;
@@ -47,8 +44,7 @@ export class BridgeLinks {
   message(keyId: string, payload: Buffer): void {
     const known = this.#byKey.get(keyId);
     if (known !== undefined) known.message(payload);
-    else if (payload.subarray(0, HELLO.length).equals(HELLO) && this.#byKey.size < MAX_KEYS)
-      this.#enter(keyId, payload);
+    else if (isHello(payload) && this.#byKey.size < MAX_KEYS) this.#enter(keyId, payload);
   }
 
   acknowledged(packetId: number): void {

@@ -61,7 +61,7 @@ export class Journal {
     });
   }
 
-  /** Puts these in place of everything in it, durably. Rejects with the system's error; the old file is there then. */
+  /** Puts these in place of everything in it, durably. Rejects with the system's error; it goes on in the file that is there then. */
   rewrite(values: readonly object[]): Promise<void> {
     // What is appended from now on belongs behind these, not into the write before them.
     this.#batch = undefined;
@@ -92,33 +92,45 @@ export class Journal {
 
   async #replace(values: readonly object[]): Promise<void> {
     const bytes = Buffer.from(values.map((value) => `${JSON.stringify(value)}\n`).join(""));
-    const next = await replaceFile(this.#path, bytes);
-    await this.#file.close();
-    this.#file = next;
+    const before = this.#file;
+    // From the rename on nothing may fail before this: what is appended to the old file would be nowhere.
+    this.#file = await putInPlace(this.#path, bytes);
     this.#bytes = bytes.length;
     this.#torn = false;
+    await before.close();
+    await syncFolder(this.#path);
   }
 }
 
-/** Replaces a file by write-rename, durably, without holding up the loop; the new file is open for appending. */
-export async function replaceFile(path: string, bytes: Uint8Array): Promise<FileHandle> {
+/** Replaces a file by write-rename, durably, without holding up the loop. Rejects with the system's error. */
+export async function replaceFile(path: string, bytes: Uint8Array): Promise<void> {
+  await (await putInPlace(path, bytes)).close();
+  await syncFolder(path);
+}
+
+/** The same without its last step; the new file, open behind its last byte. */
+async function putInPlace(path: string, bytes: Uint8Array): Promise<FileHandle> {
   const beside = `${path}.next`;
   const made = await open(beside, "w", PRIVATE);
   try {
     await made.writeFile(bytes);
     await made.datasync();
     await rename(beside, path);
-  } finally {
+    return made;
+  } catch (failure) {
     await made.close();
+    throw failure;
   }
-  // POSIX leaves the rename itself to the folder's own sync.
+}
+
+/** POSIX leaves a rename itself to the folder's own sync. */
+async function syncFolder(path: string): Promise<void> {
   const folder = await open(dirname(path), "r");
   try {
     await folder.sync();
   } finally {
     await folder.close();
   }
-  return open(path, "a", PRIVATE);
 }
 
 function parsed(line: string): unknown[] {

@@ -38,11 +38,12 @@ export class ConnectRefused extends Error {
 const LINK_PASSWORD = /^[0-9a-f]{32}$/;
 const KEY_ID = /^[0-9a-f]{16}$/;
 
-/** Lets somebody in. Throws ConnectRefused. */
+/** Lets somebody in. `home`: Home Assistant's discovery prefix, where it is on. Throws ConnectRefused. */
 export function admit(
   control: Pick<Control, "enter" | "proved" | "mqttLogin">,
   arrival: Pick<Arrival, "address" | "encrypted" | "keyId">,
   hello: Hello,
+  home?: string,
 ): Admission {
   const { clientId, will } = hello;
   const { prefix, who, link, name } = identify(control, arrival, hello);
@@ -52,7 +53,7 @@ export function admit(
       CONNACK.identifier,
       `client id: expected ${prefix}-<name> of at most ${MAX_CLIENT_ID_CHARS} letters, digits and . : _ -`,
     );
-  const guest: Guest = { clientId, who: link === undefined ? who : undefined, link };
+  const guest: Guest = { clientId, who: link === undefined ? who : undefined, link, home };
   if (will !== undefined && !maySay(guest, parseTopic(will.topic), will.retain))
     throw new ConnectRefused(CONNACK.unauthorized, "will: a topic where it may not publish, or a retained one");
   return { guest, ended: who.ended, name };

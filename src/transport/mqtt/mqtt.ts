@@ -20,6 +20,8 @@ import { ROOT, type Topic } from "./topics.ts";
 
 /** What clients get to read their goodbye before they are cut. */
 const GRACE_MS = 100;
+/** What Home Assistant says when it is there. */
+const ONLINE = Buffer.from("online");
 
 /** The broker's own eyes: it reads every session, and each client is sent what its own principal may see. */
 const READER: Principal = {
@@ -131,6 +133,7 @@ class Mqtt implements MqttTransport {
       },
       changed: () => this.#parts?.audience.changed(),
       fault,
+      ...(timers && { timers }),
     });
     const listeners = new Listeners({
       listen,
@@ -182,10 +185,7 @@ class Mqtt implements MqttTransport {
       file,
       write,
       ...(limits && { limits }),
-      admit: (arrival, hello) => {
-        const admission = admit(control, arrival, hello);
-        return { ...admission, guest: { ...admission.guest, home: this.#options.home?.prefix } };
-      },
+      admit: (arrival, hello) => admit(control, arrival, hello, this.#options.home?.prefix),
       came: (client) => this.#came(client),
       left: (client) => this.#left(client),
       said: (client, topic, payload, after) => this.#said(client, topic, payload, after),
@@ -239,6 +239,8 @@ class Mqtt implements MqttTransport {
 
   #said(client: Client, topic: Topic, payload: Buffer, after: boolean): void {
     if (topic.kind === "up") this.#links.get(client)?.message(payload);
+    // Home Assistant has started, and may have asked before it was ready to listen.
+    if (topic.kind === "birth" && !after && payload.equals(ONLINE)) this.#parts?.audience.returned(client);
     if (topic.kind !== "cmd") return;
     const desk = this.#desks.get(client);
     if (desk !== undefined && !after) desk.message(payload, topic.session);

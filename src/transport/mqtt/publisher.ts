@@ -7,7 +7,13 @@ import { CibError } from "../../errors.ts";
 import type { Encoded } from "../../frame/codec.ts";
 import type { SessionId } from "../../frame/frame.ts";
 import type { CloseReason, Sink } from "../../frame/sink.ts";
+import { TIMERS, type Timers } from "../timers.ts";
 import { formatTopic, ROOT, type Topic, type TopicType } from "./topics.ts";
+
+/** A log that could not be read is tried again after this; it doubles, */
+export const FIRST_WAIT_MS = 100;
+/** up to this: what stays broken costs a try a minute, and a line of the operator's log. */
+export const LONGEST_WAIT_MS = 60_000;
 
 /** What the world tells: somebody listens. Asked often, so it must be cheap; a change is told by `wantsChanged`. */
 export interface Wants {
@@ -41,6 +47,7 @@ export interface PublisherOptions {
   /** What is known of a session has changed; undefined: it is gone. Called before its status is published. */
   changed?(session: SessionId, status: Status | undefined): void;
   fault(thrown: unknown): void;
+  readonly timers?: Timers;
 }
 
 const NOTHING = Buffer.alloc(0);
@@ -141,8 +148,9 @@ export class Publisher implements Disposable {
   }
 
   #reach(session: SessionId): Reach {
-    const { control, who, wants, publish, fault } = this.#options;
+    const { control, who, wants, publish, fault, timers = TIMERS } = this.#options;
     return {
+      timers,
       attach: (from, sink) => control.attach(who, { session, ...(from !== undefined && { from }) }, sink),
       topic: (kind, type) => this.#topic({ kind, session, type }),
       wanted: (topic) => wants.wanted(topic),
@@ -161,6 +169,7 @@ export class Publisher implements Disposable {
 
 /** What one session needs of the publisher. */
 interface Reach {
+  readonly timers: Timers;
   attach(from: number | undefined, sink: Sink): Attachment;
   topic(kind: "frames" | "json", type: TopicType): string;
   wanted(topic: string): boolean;
@@ -178,6 +187,9 @@ class Followed implements Sink, Disposable {
   /** Where it begins, or goes on after a fault; undefined: from now. */
   #next: number | undefined;
   #full = false;
+  /** Until the next try, once a fault has ended it. */
+  #wait = FIRST_WAIT_MS;
+  #cancelTry: (() => void) | undefined;
 
   constructor(session: SessionId, status: Status, reach: Reach, from: number | undefined) {
     this.session = session;
@@ -192,7 +204,7 @@ class Followed implements Sink, Disposable {
   }
 
   follow(): void {
-    if (this.#attachment !== undefined) return;
+    if (this.#attachment !== undefined || this.#cancelTry !== undefined) return;
     try {
       this.#attachment = this.#reach.attach(this.#next, this);
     } catch (thrown) {
@@ -209,6 +221,7 @@ class Followed implements Sink, Disposable {
     if (this.#reach.wanted(frames)) room = this.#reach.publish(frames, frame.cbor());
     if (this.#reach.wanted(flat)) room = this.#reach.publish(flat, frame.json()) && room;
     this.#next = frame.seq + 1;
+    this.#wait = FIRST_WAIT_MS;
     this.#full = !room;
     return room ? "ok" : "full";
   }
@@ -218,8 +231,13 @@ class Followed implements Sink, Disposable {
 
   close(reason: CloseReason): void {
     this.#attachment = undefined;
-    // A fault or a slow bridge: it goes on where it was.
-    if (reason === "detached" || reason === "too_far_behind") setImmediate(() => this.#reach.again(this));
+    if (reason !== "detached" && reason !== "too_far_behind") return;
+    // A fault under it: it goes on where it was, and does not ask all the time for what is broken.
+    this.#cancelTry = this.#reach.timers.after(this.#wait, () => {
+      this.#cancelTry = undefined;
+      this.#reach.again(this);
+    });
+    this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT_MS);
   }
 
   drained(): void {
@@ -232,6 +250,9 @@ class Followed implements Sink, Disposable {
   [Symbol.dispose](): void {
     this.#attachment?.[Symbol.dispose]();
     this.#attachment = undefined;
+    this.#cancelTry?.();
+    this.#cancelTry = undefined;
+    this.#wait = FIRST_WAIT_MS;
     this.#next = undefined;
     this.#full = false;
   }

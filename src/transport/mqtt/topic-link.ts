@@ -262,7 +262,8 @@ class Strand {
   }
 }
 
-function isHello(payload: Uint8Array): boolean {
+/** Whether a link may begin with it: it is looked at as a hello, and refused where it is none. */
+export function isHello(payload: Uint8Array): boolean {
   return payload.length >= KEY_ID_END && MAGIC.every((byte, i) => payload[i] === byte);
 }
 

@@ -14,6 +14,7 @@ export const MAX_LEVELS = 8;
 
 const CLIENT_ID = /^[\w.:-]{1,64}$/;
 const KEY_ID = /^[0-9a-f]{16}$/;
+const BIRTH = /^([\w-]+(?:\/[\w-]+)*)\/status$/;
 const DEVICE = /^([\w-]+(?:\/[\w-]+)*)\/device\/cib_([0-9a-f-]{36})\/config$/;
 
 /** The terminal's bytes are for those who ask for them: an attach has them, these topics do not. */
@@ -25,6 +26,8 @@ export type Topic =
   | { readonly kind: "status" | "home"; readonly session: SessionId }
   /** Under Home Assistant's discovery prefix, not ours. */
   | { readonly kind: "device"; readonly session: SessionId; readonly prefix: string }
+  /** Where Home Assistant says that it is there, and its will that it is not. */
+  | { readonly kind: "birth"; readonly prefix: string }
   | { readonly kind: "cmd"; readonly session?: SessionId }
   | { readonly kind: "online" }
   | { readonly kind: "sessions" | "reply"; readonly client: string }
@@ -55,6 +58,8 @@ export function formatTopic(topic: Topic, root = ROOT): string {
       return `${root}/${topic.session}/${topic.kind}`;
     case "device":
       return `${topic.prefix}/device/cib_${topic.session}/config`;
+    case "birth":
+      return `${topic.prefix}/status`;
     case "cmd":
       return topic.session === undefined ? `${root}/cmd` : `${root}/${topic.session}/cmd`;
     case "online":
@@ -75,7 +80,7 @@ export function formatTopic(topic: Topic, root = ROOT): string {
 /** A topic of the table; undefined for every other text, wildcards among them. */
 export function parseTopic(text: string, root = ROOT): Topic | undefined {
   if (text.length > MAX_TOPIC_BYTES) return undefined;
-  if (!text.startsWith(`${root}/`)) return ofDevice(text);
+  if (!text.startsWith(`${root}/`)) return ofHome(text);
   const [first = "", second, third, ...more] = text.slice(root.length + 1).split("/");
   if (more.length > 0) return undefined;
   if (second === undefined) return alone(first);
@@ -85,7 +90,9 @@ export function parseTopic(text: string, root = ROOT): Topic | undefined {
   return session === undefined ? undefined : ofSession(session, second, third);
 }
 
-function ofDevice(text: string): Topic | undefined {
+function ofHome(text: string): Topic | undefined {
+  const [, home] = BIRTH.exec(text) ?? [];
+  if (home !== undefined) return { kind: "birth", prefix: home };
   const [, prefix = "", id = ""] = DEVICE.exec(text) ?? [];
   const session = sessionId(id);
   return session && { kind: "device", session, prefix };
@@ -151,7 +158,8 @@ export function mayHear(guest: Guest, topic: Topic): boolean {
 export function maySay(guest: Guest, topic: Topic | undefined, retain: boolean): boolean {
   if (retain || topic === undefined) return false;
   if (topic.kind === "up") return topic.key === guest.link;
-  return topic.kind === "cmd" && guest.who !== undefined && !guest.who.ended.aborted;
+  if (guest.who === undefined || guest.who.ended.aborted) return false;
+  return topic.kind === "cmd" || (topic.kind === "birth" && topic.prefix === guest.home);
 }
 
 /** Whether a filter can ever match something that this guest may hear; each message is looked at again when it is sent. */
@@ -188,12 +196,15 @@ function hearable(guest: Guest, root: string): Level[][] {
   if (!who.scopes.has("sessions:read")) return open;
   const session: Level = (text) => mayRead(who, sessionId(text));
   const type: Level = isTopicType;
-  const device: Level = (text) => text.startsWith("cib_") && mayRead(who, sessionId(text.slice(4)));
+  const any: Level = () => true;
+  const prefix = guest.home?.split("/") ?? [];
+  // Home Assistant asks for every kind of device that it knows, with and without a node between; ours are of one kind.
   const home: Level[][] =
     guest.home === undefined
       ? []
       : [
-          [...guest.home.split("/"), "device", device, "config"],
+          [...prefix, any, any, "config"],
+          [...prefix, any, any, any, "config"],
           [...base, session, "home"],
         ];
   return [

@@ -117,8 +117,14 @@ test("what retention has pruned is told in its place, at the start and on the wa
 
 test("what is missing at the start is told again until the broker has it, and the place does not move before", async (t) => {
   for (const [verdict, place] of [
-    [{ verdict: "gap", from: 7 }, { epoch: 1, seq: 2 }],
-    [{ verdict: "ahead", from: 3, epoch: 2 }, { epoch: 1, seq: 8 }],
+    [
+      { verdict: "gap", from: 7 },
+      { epoch: 1, seq: 2 },
+    ],
+    [
+      { verdict: "ahead", from: 3, epoch: 2 },
+      { epoch: 1, seq: 8 },
+    ],
     [{ verdict: "gap", from: 7 }, undefined],
   ] as const) {
     const { cursors, sent, wishes, open } = await rig(t, verdict);

@@ -120,10 +120,30 @@ test("its topics are told from all others, and heard by those who may read the s
     assert.ok(!mayHear({ ...guest, who: { ...who, sessions: new Set() } }, topic), "bound to other sessions");
   }
   assert.ok(!mayHear({ ...guest, home: "other" }, { kind: "device", session: SESSION, prefix: "ha" }));
-  for (const filter of ["ha/#", "ha/+/+/config", "ha/device/+/config"]) assert.ok(mayFilter(guest, filter), filter);
-  for (const filter of ["ha/status", "other/#", "ha/+/+/+/config"]) assert.ok(!mayFilter(guest, filter), filter);
+  for (const filter of ["ha/#", "ha/+/+/config", "ha/device/+/config", "ha/sensor/+/config", "ha/+/+/+/config"])
+    assert.ok(mayFilter(guest, filter), filter);
+  for (const filter of ["ha/status", "other/#", "other/+/+/config", "ha/config"])
+    assert.ok(!mayFilter(guest, filter), filter);
   for (const text of [`ha/device/cib_${SESSION}`, `cibb/${SESSION}/home`, "ha/device/cib_x/config"])
     assert.equal(parseTopic(text), undefined, text);
+});
+
+test("Home Assistant says that it is there on its own prefix, unretained, and with a principal only", () => {
+  const who = {
+    name: "x",
+    label: "x",
+    scopes: new Set(["sessions:read"] as const),
+    ended: new AbortController().signal,
+  };
+  const guest = { clientId: "x-1", who, home: "a/ha" };
+  const birth = parseTopic("a/ha/status");
+  assert.deepEqual(birth, { kind: "birth", prefix: "a/ha" });
+  assert.ok(maySay(guest, birth, false) && birth !== undefined && !mayHear(guest, birth));
+  assert.ok(!maySay(guest, birth, true), "retained");
+  assert.ok(!maySay({ ...guest, home: undefined }, birth, false), "off");
+  assert.ok(!maySay({ ...guest, home: "ha" }, birth, false), "another prefix");
+  assert.ok(!maySay({ ...guest, who: { ...who, ended: AbortSignal.abort() } }, birth, false), "ended");
+  assert.ok(!maySay({ clientId: "k-1", who: undefined, link: "k", home: "a/ha" }, birth, false), "a link's password");
 });
 
 test("the question is published before its buttons, an unchanged device not at all, and a session that goes takes all of it back", async () => {

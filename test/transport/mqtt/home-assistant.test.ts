@@ -15,12 +15,16 @@ async function call(world: World, path: string, body: object): Promise<Record<st
   return (await response.json()) as Record<string, unknown>;
 }
 
+/** What Home Assistant leaves with every broker unless it is told otherwise. */
+const WILL = { topic: "homeassistant/status", payload: Buffer.from("offline"), qos: 0, retain: false } as const;
+
 /** As Home Assistant comes in: a client that hears `homeassistant/#` and what it finds there. */
 async function home(world: World, id: string, token: string) {
   const client = await mqtt.connectAsync(`mqtt://127.0.0.1:${world.mqttPort}`, {
     clientId: `${id}-ha`,
     username: id,
     password: token,
+    will: WILL,
     reconnectPeriod: 0,
   });
   const heard = new Map<string, string>();
@@ -67,6 +71,39 @@ test("a session is a device for who may see it and for nobody else, and its butt
     "what the token is not bound to",
   );
   await client.endAsync(true);
+});
+
+test("Home Assistant's birth and will are taken as they come by default, and a birth brings the devices once more", async () => {
+  await using world = await openWorld({ CIB_HOME_ASSISTANT: "on" });
+  const { session } = await call(world, "/sessions", { engine: "stream", auth: { mode: "api_key" } });
+  const { client, heard } = await home(world, "master", MASTER);
+  const device = `homeassistant/device/cib_${String(session)}/config`;
+  await until("the device", () => heard.has(device));
+  const granted = await client.subscribeAsync(["homeassistant/#", "homeassistant/sensor/+/+/config"], { qos: 0 });
+  assert.deepEqual(
+    granted.map(({ qos }) => qos),
+    [0, 0],
+  );
+  // Another integration's: refused, and no reason to go.
+  await assert.rejects(client.subscribeAsync("tasmota/discovery/#"), /./);
+  heard.clear();
+  await client.publishAsync(WILL.topic, "online", { qos: 1 });
+  await until("the device, once more", () => heard.has(device));
+  assert.equal(heard.has(WILL.topic), false);
+  // The connection breaks: the will is said, and nothing comes of it.
+  client.stream.destroy();
+  const again = await home(world, "master", MASTER);
+  const gone = new Promise<void>((resolve) => again.client.once("close", () => resolve()));
+  again.client.publish(WILL.topic, "online", { qos: 0, retain: true });
+  await gone;
+  assert.deepEqual(world.faults, []);
+  await client.endAsync(true);
+  await again.client.endAsync(true);
+});
+
+test("without CIB_HOME_ASSISTANT its will is refused", async () => {
+  await using world = await openWorld();
+  await assert.rejects(home(world, "master", MASTER), (thrown: { code?: unknown }) => thrown.code === 5);
 });
 
 test("without CIB_HOME_ASSISTANT nothing of it is there", async () => {

@@ -5,7 +5,8 @@ import { CibError } from "../../../src/errors.ts";
 import { Encoded } from "../../../src/frame/codec.ts";
 import type { Frame, FrameBody, SessionId } from "../../../src/frame/frame.ts";
 import type { Sink } from "../../../src/frame/sink.ts";
-import { Publisher } from "../../../src/transport/mqtt/publisher.ts";
+import { FIRST_WAIT_MS, LONGEST_WAIT_MS, Publisher } from "../../../src/transport/mqtt/publisher.ts";
+import { Hands } from "../hands.ts";
 
 const ONE = "0190f0c2-7a11-7c33-9a55-1234567890ab" as SessionId;
 const TWO = "0190f0c2-7a11-7c33-9a55-1234567890ac" as SessionId;
@@ -27,6 +28,7 @@ class Desk implements Pick<Control, "watch" | "attach"> {
   room = true;
   seq = 0;
   refuses: unknown;
+  readonly hands = new Hands();
   readonly publisher: Publisher;
 
   constructor(root?: string) {
@@ -43,6 +45,7 @@ class Desk implements Pick<Control, "watch" | "attach"> {
         return this.room;
       },
       fault: (thrown) => this.faults.push(thrown),
+      timers: this.hands,
     });
     this.publisher.start();
   }
@@ -159,12 +162,43 @@ describe("the publisher", () => {
     const first = desk.follows.get(ONE);
     desk.follows.delete(ONE);
     first?.sink.close("detached");
-    await turn();
+    desk.hands.advance(FIRST_WAIT_MS);
     assert.equal(desk.follows.get(ONE)?.from, 2);
     const second = desk.follows.get(ONE);
     desk.follows.delete(ONE);
     second?.sink.close("stopping");
-    await turn();
+    desk.hands.advance(LONGEST_WAIT_MS);
+    assert.equal(desk.follows.size, 0);
+  });
+
+  test("a log that stays broken is tried less and less often, a whole one at once again, and one that nobody wants never", async () => {
+    const desk = new Desk();
+    desk.tell(ONE);
+    await desk.want(`cib/${ONE}/frames/text.delta`);
+    desk.say(ONE, text);
+    const breaks = () => {
+      const follow = desk.follows.get(ONE);
+      if (follow !== undefined && desk.follows.delete(ONE)) follow.sink.close("detached");
+      return follow !== undefined;
+    };
+    const times: number[] = [];
+    for (let i = 0; i < 1000; i++) {
+      if (breaks()) times.push(desk.hands.now);
+      await desk.want();
+      desk.hands.advance(FIRST_WAIT_MS);
+    }
+    assert.deepEqual(times.slice(0, 5), [0, 100, 300, 700, 1500]);
+    assert.ok(times.length < 12, `${times.length} tries in 100 s`);
+    desk.hands.advance(LONGEST_WAIT_MS);
+    desk.say(ONE, text);
+    breaks();
+    desk.hands.advance(FIRST_WAIT_MS);
+    assert.equal(desk.follows.get(ONE)?.from, 3);
+    breaks();
+    desk.wants.clear();
+    await desk.want();
+    desk.hands.advance(LONGEST_WAIT_MS);
+    assert.equal(desk.hands.waiting, 0);
     assert.equal(desk.follows.size, 0);
   });
 

@@ -333,6 +333,34 @@ test("what is no CBOR is refused in words, and closes the link when it goes on",
   assert.equal(await client.ended, "bad_request");
 });
 
+test("a command of indefinite length or with a tag is refused and does not run, alone and behind another one", async () => {
+  await using world = await World.open();
+  const refused = {
+    "map without a length": "bf63636d646d73657373696f6e732e73746f70ff",
+    "text without a length": "a163636d647f6d73657373696f6e732e73746f70ff",
+    "tag of CBOR itself": "d9d9f7a163636d646d73657373696f6e732e73746f70",
+    // Shared references, each to the one before, twice: 2 to the 24th arrays, if anybody followed them.
+    "tags in tags": `a163636d64${"d81c82".repeat(24)}80${Array.from({ length: 24 }, (_, i) => `d81d18${(24 - i).toString(16).padStart(2, "0")}`).join("")}`,
+  };
+  for (const [what, hex] of Object.entries(refused)) {
+    const client = await LinkClient.open(world.port, world.device());
+    const replies: string[] = [];
+    const bytes = Buffer.from(hex, "hex");
+    client.told = (re, error) =>
+      replies.push(`${String(re)} ${String((error as { code?: string } | undefined)?.code)}`);
+    client.socket.write(client.link.seal(bytes));
+    client.socket.write(client.link.seal(Buffer.concat([encodeValue({ cmd: "health", id: "before" }), bytes])));
+    await client.ask({ cmd: "health", id: "after" });
+    assert.deepEqual(
+      replies.sort(),
+      ["after undefined", "before undefined", "null bad_request", "null bad_request"],
+      what,
+    );
+    client.socket.destroy();
+  }
+  assert.equal(world.control.commands.filter(({ cmd }) => cmd === "sessions.stop").length, 0);
+});
+
 test("a client with the smallest buffer is told everything in pieces that fit", async () => {
   await using world = await World.open();
   world.control.answers.set("sessions.list", () => ({ body: { sessions: ["x".repeat(500)] } }));
