@@ -31,7 +31,7 @@ export interface Where {
 /** Messages that are due in one turn of the loop. */
 const DUE = 10;
 /** What stands around the text of a text.delta frame in CBOR. */
-const HEAD_BYTES = 54;
+const HEAD_BYTES = 35;
 const { kind, folder, messages, bytes, tokens } = JSON.parse(process.argv[2] ?? "{}") as Order;
 const emit = kind === "aedes" ? await aedes() : await daemon();
 const commands = createInterface({ input: process.stdin })[Symbol.asyncIterator]();

@@ -1,5 +1,5 @@
 /** Config: CIB_* variables, checked once at the start and frozen. No token, no start. */
-import { randomBytes } from "node:crypto";
+import { createPrivateKey, randomBytes, X509Certificate } from "node:crypto";
 import { existsSync, readFileSync } from "node:fs";
 import { homedir } from "node:os";
 import { resolve } from "node:path";
@@ -183,6 +183,7 @@ export function readConfig(env: Readonly<Record<string, string | undefined>>, ov
   for (const path of [set.CIB_TLS_CERT, set.CIB_TLS_KEY]) {
     if (path !== undefined && !existsSync(path)) throw new ConfigError(`CIB_TLS_CERT, CIB_TLS_KEY: no file at ${path}`);
   }
+  if (set.CIB_TLS_CERT && set.CIB_TLS_KEY) checkPair(set.CIB_TLS_CERT, set.CIB_TLS_KEY);
   const [uid, gid] = (set.CIB_SESSION_UID ?? "").split(":");
   return Object.freeze({
     token,
@@ -265,6 +266,23 @@ function readFurther(value: string | undefined, name: string, port: number, dev:
   if (value === "off") return undefined;
   if (value !== undefined) return readAddress(value, name);
   return dev ? { host: "127.0.0.1", port, optional: true } : { host: "0.0.0.0", port };
+}
+
+/** What the listeners would only say without naming the variable, or not at all. */
+function checkPair(cert: string, key: string): void {
+  const read = <T>(name: string, path: string, take: (pem: Buffer) => T): T => {
+    try {
+      return take(readFileSync(path));
+    } catch (failure) {
+      const { code = "" } = failure as NodeJS.ErrnoException;
+      const why = /^E[A-Z]+$/.test(code) ? code : "not PEM, or its key has a passphrase";
+      throw new ConfigError(`${name}: ${path} cannot be used (${why})`);
+    }
+  };
+  const certificate = read("CIB_TLS_CERT", cert, (pem) => new X509Certificate(pem));
+  const secret = read("CIB_TLS_KEY", key, (pem) => createPrivateKey(pem));
+  if (!certificate.checkPrivateKey(secret))
+    throw new ConfigError("CIB_TLS_CERT, CIB_TLS_KEY: the first certificate is not that of this key");
 }
 
 /** `host:port`, `[v6]:port` or `:port`. */

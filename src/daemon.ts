@@ -21,6 +21,7 @@ import { BoxControl } from "./control/box.ts";
 import { nodeProvider } from "./crypto/aead-node.ts";
 import { LINK_FAULTS } from "./crypto/fault.ts";
 import { CibError } from "./errors.ts";
+import { tellFaults } from "./faults.ts";
 import { makeFolder, privateFolder, writeRename } from "./files.ts";
 import { HookBook, IMAGE_HOOKS } from "./hooks/book.ts";
 import { readIdentity } from "./identity.ts";
@@ -82,7 +83,7 @@ const REFUSED: Readonly<Record<string, string>> = {
 
 /** Starts everything, in an order in which nothing can be reached before it works. Throws ConfigError, FileError, LockedError, system errors. */
 export async function startDaemon(config: Config, deps: Deps = {}): Promise<Daemon> {
-  const fault = deps.fault ?? ((where, thrown) => console.error(`fault in ${where}:`, thrown));
+  const fault = deps.fault ?? tellFaults(console.error, deps.now ?? Date.now);
   const undo = new Undo(fault);
   try {
     return await compose(config, { now: Date.now, ...deps, fault }, undo);
@@ -229,6 +230,12 @@ async function compose(
   undo.use(http);
   const notes: string[] = [];
   const note = (line: string) => notes.push(line);
+  if (deviceKeys.locked > 0)
+    note(
+      `${deviceKeys.locked} device keys are locked, for they were made under another CIB_AUTH_TOKEN: start with that one as CIB_AUTH_TOKEN_PREVIOUS, or revoke their tokens`,
+    );
+  if (config.homeAssistant !== undefined && !config.bridge && !config.mqttListen && !config.mqttsListen)
+    note("CIB_HOME_ASSISTANT does nothing here: it needs CIB_MQTT_LISTEN, CIB_MQTTS_LISTEN or CIB_MQTT_BRIDGE");
   const tcpListen = await unlessTaken("CIB_TCP_LISTEN", config.tcpListen, note);
   const mqttListen = await unlessTaken("CIB_MQTT_LISTEN", config.mqttListen, note);
   const mqttsListen = await unlessTaken("CIB_MQTTS_LISTEN", config.mqttsListen, note);

@@ -12,6 +12,8 @@ const MAY: Readonly<Record<string, readonly string[] | "all">> = {
   errors: [],
   // The one way to change a file so that a power loss leaves the old one or the new one.
   files: [],
+  // What the operator reads when the daemon itself is at fault.
+  faults: ["errors"],
   // What was opened is closed in the opposite order.
   undo: [],
   // What the box is known by.

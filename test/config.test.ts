@@ -1,7 +1,9 @@
 /** Config: what the environment may say, and what a person is told when it says something else. */
 import assert from "node:assert/strict";
+import { writeFileSync } from "node:fs";
 import { test } from "node:test";
 import { type Config, ConfigError, readConfig } from "../src/config.ts";
+import { makeCertificate } from "./transport/mqtt/certificate.ts";
 
 const TOKEN = "t".repeat(32);
 
@@ -80,6 +82,29 @@ test("a wrong value names its variable", () => {
       () => readConfig(env),
       (thrown: unknown) => thrown instanceof ConfigError && thrown.message.includes(name),
       name,
+    );
+  }
+});
+
+test("a certificate and a key are looked at before anything listens, and what is wrong names its variable", () => {
+  using own = makeCertificate();
+  using other = makeCertificate();
+  const read = (cert: string, key: string) =>
+    readConfig({ CIB_AUTH_TOKEN: TOKEN, CIB_TLS_CERT: cert, CIB_TLS_KEY: key });
+  assert.deepEqual(read(own.cert, own.key).tls, { cert: own.cert, key: own.key });
+  const garbage = `${other.cert}.txt`;
+  writeFileSync(garbage, "hunter2");
+  for (const [cert, key, why] of [
+    [garbage, own.key, /^CIB_TLS_CERT: .*cannot be used/],
+    [own.cert, garbage, /^CIB_TLS_KEY: .*cannot be used/],
+    [own.cert, "/", /^CIB_TLS_KEY: \/ cannot be used \(EISDIR\)/],
+    [own.cert, other.key, /^CIB_TLS_CERT, CIB_TLS_KEY: .*not that of this key/],
+  ] as const) {
+    assert.throws(
+      () => read(cert, key),
+      (thrown: unknown) =>
+        thrown instanceof ConfigError && why.test(thrown.message) && !thrown.message.includes("hunter2"),
+      String(why),
     );
   }
 });

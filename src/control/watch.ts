@@ -9,6 +9,8 @@ import type { SessionStore } from "./ports.ts";
 
 /** What changes the answer of sessions.get in ways that people look for. */
 const CHANGES = maskOf(["status", "meta", "usage", "stop", "input", "ask.question", "ask.answer"]);
+/** A log that could not be read is followed again after this. */
+const AGAIN_MS = 1_000;
 
 /** Follows every session once, however many watch, and none while nobody does. */
 export class Watches {
@@ -57,9 +59,21 @@ export class Watches {
         return "ok";
       },
       gap: changed,
-      close: () => undefined,
+      close: (reason) => {
+        if (reason === "detached") this.#again(session);
+      },
     };
     this.#following.set(session.id, session.fanout.attach({ from: session.log.last + 1, mask: CHANGES, sink }));
+  }
+
+  /** A fault ended it: it goes on from then, and whatever was missed is told at once. */
+  #again(session: Session): void {
+    if (!this.#following.has(session.id)) return;
+    const timer = setTimeout(() => {
+      this.#follow(session);
+      this.#mark(session.id);
+    }, AGAIN_MS).unref();
+    this.#following.set(session.id, { [Symbol.dispose]: () => clearTimeout(timer) });
   }
 
   #mark(id: SessionId): void {

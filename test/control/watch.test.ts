@@ -83,3 +83,26 @@ test("a session that could not start is gone for who was told of it", async () =
   await assert.rejects(world.inner.create());
   assert.equal(seen.gone.length, 1);
 });
+
+test("a fault while a session is read costs the watchers one moment, not the session", async () => {
+  await using world = await ControlWorld.open();
+  const session = await world.inner.create();
+  const seen = new Seen();
+  using _ = world.control.watch(world.master, seen.watcher);
+  await until(() => seen.changes.length > 0, "the first word");
+  const { log } = session;
+  const whole = log.take.bind(log);
+  let broke = 0;
+  log.take = () => {
+    broke++;
+    throw new Error("a disk that does not answer");
+  };
+  session.append({ type: "meta", note: "unread" });
+  await until(() => broke > 0, "the fault");
+  log.take = whole;
+  session.append({ type: "meta", note: "read" });
+  await until(() => Number(seen.last?.["last"]) >= log.last, "the change");
+  session.append({ type: "meta", note: "and the next" });
+  await until(() => Number(seen.last?.["last"]) >= log.last, "the next change");
+  assert.ok(broke < 5, `${broke} tries`);
+});

@@ -6,14 +6,20 @@ const COUNTS = /\/(src|node_modules\/(mqtt-packet|cbor-x))\//;
 
 type Range = readonly [from: number, to: number];
 
-/** A profiler of this process. It takes the counts away from NODE_V8_COVERAGE: for processes of their own. */
-export class Coverage implements Disposable {
+/**
+ * A profiler of this process: one, made before the code under test is loaded, for V8 gives block counters only to what it
+ * compiles from then on. It takes the counts away from NODE_V8_COVERAGE.
+ */
+export class Coverage {
   readonly #session = new Session();
+  readonly #counts: RegExp;
   /** What no run has reached yet, by function: V8 joins a block with its parent where both ran as often, so only zeros tell. */
   readonly #missed = new Map<string, readonly Range[]>();
   #due: ReadonlyMap<string, readonly Range[]> = new Map();
 
-  constructor() {
+  /** `counts`: the files that matter, by their URL. */
+  constructor(counts = COUNTS) {
+    this.#counts = counts;
     this.#session.connect();
     this.#session.post("Profiler.enable");
     this.#session.post("Profiler.startPreciseCoverage", { callCount: true, detailed: true });
@@ -28,7 +34,7 @@ export class Coverage implements Disposable {
   isNew(): boolean {
     const due = new Map<string, readonly Range[]>();
     for (const { url, functions } of this.#take()) {
-      if (!COUNTS.test(url)) continue;
+      if (!this.#counts.test(url)) continue;
       for (const { ranges } of functions) {
         const [whole] = ranges;
         if (whole === undefined || whole.count === 0) continue;
@@ -52,10 +58,6 @@ export class Coverage implements Disposable {
   forget(): void {
     this.#take();
     this.#missed.clear();
-  }
-
-  [Symbol.dispose](): void {
-    this.#session.disconnect();
   }
 
   /** In the same thread the answer comes before `post` returns. */

@@ -1,6 +1,6 @@
 /** Guided: inputs made by changing those that reached new code; the same seed makes the same inputs. */
 import { setImmediate } from "node:timers/promises";
-import { Coverage } from "./coverage.ts";
+import type { Coverage } from "./coverage.ts";
 import type { Parser } from "./parser.ts";
 
 /** Reading the counters takes as long as some hundred inputs. */
@@ -40,13 +40,14 @@ export interface Guided {
   readonly found: { readonly input: Uint8Array; readonly thrown: unknown } | undefined;
 }
 
-/** Runs one parser until the limit, or to its first find. `starts`: inputs to begin with, beside its seeds. */
+/** Runs one parser until the limit, or to its first find. `starts`: inputs to begin with, beside its seeds. `coverage`: older than what it is to watch. */
 export async function guided(
   parser: Parser,
   starts: readonly Uint8Array[],
   limit: { readonly runs?: number; readonly ms?: number; readonly seed: number },
+  coverage: Coverage,
 ): Promise<Guided> {
-  using coverage = new Coverage();
+  coverage.forget();
   const below = random(limit.seed);
   const end = performance.now() + (limit.ms ?? Number.POSITIVE_INFINITY);
   const most = limit.runs ?? Number.POSITIVE_INFINITY;

@@ -51,7 +51,8 @@ export function admit(
   if (!clientId.startsWith(`${prefix}-`) || !isClientId(clientId))
     throw new ConnectRefused(
       CONNACK.identifier,
-      `client id: expected ${prefix}-<name> of at most ${MAX_CLIENT_ID_CHARS} letters, digits and . : _ -`,
+      // The same words for everybody: refusals are counted by their reason.
+      `client id: expected <token id or key id>-<name> of at most ${MAX_CLIENT_ID_CHARS} letters, digits and . : _ -`,
     );
   const guest: Guest = { clientId, who: link === undefined ? who : undefined, link, home };
   if (will !== undefined && !maySay(guest, parseTopic(will.topic), will.retain))

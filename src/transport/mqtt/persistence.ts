@@ -209,7 +209,9 @@ export class Persistence {
     try {
       return v.parse(FILE, JSON.parse(readFileSync(this.#options.file, "utf8"))).clients;
     } catch (failure) {
-      if ((failure as NodeJS.ErrnoException).code !== "ENOENT") this.#options.fault(failure);
+      // The parser's own message would quote what stands there.
+      if ((failure as NodeJS.ErrnoException).code !== "ENOENT")
+        this.#options.fault(new Error(`${this.#options.file}: not understood; its clients must subscribe again`));
       return [];
     }
   }

@@ -83,6 +83,7 @@ describe("what the broker keeps", () => {
       writeFileSync(file, text);
       const { persistence, faults } = open({ file });
       assert.equal(faults.length, 1, text);
+      assert.ok(String(faults[0]).startsWith(`Error: ${file}: not understood`), String(faults[0]));
       assert.deepEqual(await persistence.subscriptionsByClient(A), []);
     }
     const full = open({
