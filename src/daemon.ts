@@ -232,7 +232,7 @@ async function compose(
   const note = (line: string) => notes.push(line);
   if (deviceKeys.locked > 0)
     note(
-      `${deviceKeys.locked} device keys are locked, for they were made under another CIB_AUTH_TOKEN: start with that one as CIB_AUTH_TOKEN_PREVIOUS, or revoke their tokens`,
+      `device keys that are locked, made under another CIB_AUTH_TOKEN: ${deviceKeys.locked}; start with that one as CIB_AUTH_TOKEN_PREVIOUS, or revoke their tokens`,
     );
   if (config.homeAssistant !== undefined && !config.bridge && !config.mqttListen && !config.mqttsListen)
     note("CIB_HOME_ASSISTANT does nothing here: it needs CIB_MQTT_LISTEN, CIB_MQTTS_LISTEN or CIB_MQTT_BRIDGE");

@@ -172,6 +172,8 @@ export class PtyAgent implements Agent {
       if (submission.refused !== undefined) this.#draft = true;
       throw failure;
     } finally {
+      // A command whose Enter did nothing stands in the box: it must not begin the next text.
+      if (!submission.taken) this.#draft = true;
       this.#senses.submission = undefined;
     }
   }

@@ -33,6 +33,12 @@ export interface Desk {
 /** Words that end Claude like /exit. */
 const EXITS: ReadonlySet<string> = new Set(["exit", "quit", ":q", ":q!", ":wq", ":wq!"]);
 const EXIT_COMMANDS: ReadonlySet<string> = new Set(["/exit", "/quit"]);
+/** Commands of every version: Claude finds them by their whole name. */
+const OFFERED: ReadonlySet<string> = new Set(
+  "agents clear compact config context doctor exit export help hooks init login logout mcp memory model permissions resume review status"
+    .split(" ")
+    .map((name) => `/${name}`),
+);
 /** Alone, these only switch what the input box takes: no prompt comes of them, and the next text would be taken so. `#`, `&` and `?` are prompts. */
 const SWITCHES: ReadonlySet<string> = new Set(["!", "/"]);
 
@@ -150,11 +156,12 @@ export async function typeText(desk: Desk, submission: Submission, signal: Abort
   const name = text.startsWith("/") ? (/^\S{1,20}/.exec(text)?.[0] ?? "") : "";
   const drawn = (): boolean => desk.writes > before && desk.quietMs >= QUIET_MS && desk.words().includes(name);
   await until(drawn, PASTE_MS, signal);
-  // Enter would take the first of the names that Claude offers for it, /clear for /clea: Esc closes that list.
-  if (/^\/\S+$/.test(text.trim()) && !desk.engaged) {
+  // Enter would take the first of the names that Claude offers for it, /clear for /clea: Esc closes that list. Of a name that there is Claude offers itself first.
+  if (/^\/\S+$/.test(text.trim()) && !OFFERED.has(text.trim()) && !desk.engaged) {
     const open = desk.writes;
+    const lag = Date.now() - started;
     desk.type(ESC);
-    await pause(CLOSED_MS, undefined, { signal });
+    await pause(Math.max(CLOSED_MS, 2 * lag), undefined, { signal });
     // A Claude that lags would read Esc and Enter as one key, a new line: it has drawn that the list is gone first.
     await until(() => desk.writes > open, CLOSED_LATE_MS, signal);
   }

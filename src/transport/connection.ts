@@ -201,7 +201,7 @@ export class Connection implements SocketEvents, FeedHost {
     this.#pendingBytes = 0;
     const [only] = messages;
     if (!this.open || only === undefined) return;
-    // Alone it needs no packing, which costs a third of what is ours of a record.
+    // Alone it needs no packing: one frame a turn is what a device gets while Claude writes.
     if (messages.length === 1) this.#send(only);
     else this.#socket.cork(() => void messages.every((bytes) => this.#send(bytes)));
     // All of it went out: no drain event will come. In a later turn, so that one fast reader starves nobody.

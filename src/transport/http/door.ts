@@ -85,7 +85,7 @@ export class Door {
 
   #checkOrigin(origin: string, host: string): void {
     // Only what a browser writes: with "?" or "@" in it the end of the text would not be the end of a name.
-    const from = /^https?:\/\/([\w.:[\]-]+)$/.exec(origin)?.[1];
+    const from = /^https?:\/\/((?:\[[\da-f:.]+\]|[\w.-]+)(?::\d+)?)$/.exec(origin)?.[1];
     // The scheme is left out: a proxy in front may have added TLS.
     if (from !== undefined && (from === host || this.#listed(hostOf(from)))) return;
     throw new CibError("bad_origin", `origin: ${shown(origin)} is not this box; add it to CIB_HOSTS`);
