@@ -37,7 +37,7 @@ const emit = kind === "aedes" ? await aedes() : await daemon();
 const commands = createInterface({ input: process.stdin })[Symbol.asyncIterator]();
 await commands.next();
 for (let at = 0; at < messages; at += DUE) {
-  await emit(at);
+  emit(at);
   await new Promise(setImmediate);
 }
 await commands.next();

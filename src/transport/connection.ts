@@ -199,11 +199,8 @@ export class Connection implements SocketEvents, FeedHost {
     const messages = this.#pending;
     this.#pending = [];
     this.#pendingBytes = 0;
-    const [only] = messages;
-    if (!this.open || only === undefined) return;
-    // Alone it needs no packing: one frame a turn is what a device gets while Claude writes.
-    if (messages.length === 1) this.#send(only);
-    else this.#socket.cork(() => void messages.every((bytes) => this.#send(bytes)));
+    if (!this.open || messages.length === 0) return;
+    this.#socket.cork(() => void messages.every((bytes) => this.#send(bytes)));
     // All of it went out: no drain event will come. In a later turn, so that one fast reader starves nobody.
     if (this.#socket.buffered() <= LOW_WATER_BYTES) {
       for (const feed of this.#feeds.values()) if (feed.full) setImmediate(() => feed.drained());
