@@ -67,6 +67,8 @@ export interface AgentSpec {
 export interface Seen {
   /** The log's last turn has no stop yet. */
   readonly turnOpen: boolean;
+  /** When that turn was told to begin, ms since 1970: what Claude wrote before closes an earlier one. */
+  readonly turnAt?: number;
   /** Turns that ended after `position` was stored: their prompts stand behind it and are told already. */
   readonly toldTurns: number;
   /** Characters of text already framed, by Claude's message id. */

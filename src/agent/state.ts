@@ -37,6 +37,8 @@ export interface Tool {
 /** From a prompt until Claude is idle again. */
 export interface Turn {
   readonly since: number;
+  /** When it really began, where an earlier start of the daemon told so. */
+  readonly began?: number;
   ending?: { readonly reason: string; readonly since: number; readonly until: number; readonly firm: boolean };
   /** Something of its answer has been told. */
   spoke?: boolean;
@@ -160,5 +162,5 @@ export function reopen(state: State, seen: Seen | undefined, now: number): void 
       until: 0,
     });
   }
-  if (seen.turnOpen) state.turn = { since: now };
+  if (seen.turnOpen) state.turn = { since: now, ...(seen.turnAt !== undefined && { began: seen.turnAt }) };
 }

@@ -115,7 +115,9 @@ function onSystem(state: State, line: Json, now: number, out: FrameBody[]): void
 /** Written before this turn began: it ends the one before, which the next prompt's hook has overtaken. */
 function isOlder(state: State, line: Json): boolean {
   const written = Date.parse(text(line["timestamp"]) ?? "");
-  return !state.catchingUp && state.turn !== undefined && written < state.turn.since;
+  // What is caught up with is read long after it was written.
+  const began = state.turn?.began ?? (state.catchingUp ? undefined : state.turn?.since);
+  return began !== undefined && written < began;
 }
 
 function onLocalCommand(state: State, line: Json, out: FrameBody[]): void {

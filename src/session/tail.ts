@@ -110,10 +110,10 @@ export class Tail {
 
   /** What Claude's transcript must not make us tell again. `toldTurns`: those that ended after the stored position. */
   seen(toldTurns: number): Seen {
-    const { turnOpen } = this;
+    const { turnOpen, turnAt } = this;
     const thinking = new Set(this.#thinking.keys());
     // A usage frame sums up a turn that is over: no message of an open one has been counted.
-    return { turnOpen, toldTurns, text: this.#text, thinking, tools: this.#seenTools, usage: new Set() };
+    return { turnOpen, turnAt, toldTurns, text: this.#text, thinking, tools: this.#seenTools, usage: new Set() };
   }
 
   /** The frames that end what is open, for a session whose Claude is no more. */

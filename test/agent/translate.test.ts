@@ -285,6 +285,15 @@ describe("a turn", () => {
     assert.equal(textOf(frames), " and unseen.After.");
   });
 
+  it("that was cut off by a restart is not ended by what closed the one before it", () => {
+    const to = state();
+    const none = { thinking: new Set<string>(), tools: new Map(), usage: new Set<string>() };
+    reopen(to, { turnOpen: true, turnAt: 2_000, toldTurns: 1, text: new Map(), ...none }, 9_000);
+    const stamp = (ms: number): string => new Date(ms).toISOString();
+    assert.deepEqual(play(to, line({ ...SUMMARY, timestamp: stamp(1_900) })), []);
+    assert.deepEqual(types(play(to, line({ ...SUMMARY, timestamp: stamp(2_500) }))), ["stop"]);
+  });
+
   it("ends with the session, which closes tools and loses questions", () => {
     const to = state();
     play(

@@ -227,7 +227,7 @@ describe("encodings", () => {
       ["[1]", /body: expected an object, got an array/],
       ["null", /body: expected an object, got null/],
       ['"x"', /body: expected an object, got string/],
-      [Buffer.from([0xa1, 0x61]), /body: cbor: malformed or cut short/, { "content-type": "application/cbor" }],
+      [Buffer.from([0xa1, 0x61]), /body: cbor: cut short/, { "content-type": "application/cbor" }],
       ['{"text":1}', /text: expected/],
     ];
     for (const [body, message, headers] of cases) {
