@@ -75,9 +75,9 @@ function onUser(state: State, line: Json, agent: string | undefined, now: number
   const command = promptOf(line);
   if (command?.startsWith("/")) state.command = command;
   const said = words(content);
-  if (said.startsWith("[Request interrupted by user") && state.turn !== undefined)
-    finish(state, "interrupted", now, out);
-  else if (said.startsWith("<local-command-stdout>")) {
+  if (said.startsWith("[Request interrupted by user") && state.turn !== undefined) {
+    if (!isOlder(state, line)) finish(state, "interrupted", now, out);
+  } else if (said.startsWith("<local-command-stdout>")) {
     commandSaid(state, said, out);
     commandDone(state, out);
   } else if (said.startsWith("<bash-stdout>") && !state.row.bangAnswers) commandDone(state, out);

@@ -241,6 +241,8 @@ describe("a turn", () => {
       line(assistant("msg_b", text("Two."))),
     );
     assert.deepEqual(types(frames), ["usage", "stop", "status", "status", "text.delta"]);
+    const mark = { type: "user", message: { role: "user", content: [text("[Request interrupted by user]")] } };
+    assert.deepEqual(play(to, line({ ...mark, timestamp: stamp(1_530) }, 1_612)), []);
     const rest = play(to, hook("Stop", {}, 1_800), line({ ...SUMMARY, timestamp: stamp(1_810) }, 1_820));
     assert.deepEqual(types(rest), ["usage", "stop", "status"]);
   });
