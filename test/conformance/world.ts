@@ -1,14 +1,13 @@
 /** A world for the suite: the real daemon in this process, with a scripted engine in Claude's place, that can stop, start again and lose power. */
-import { randomInt } from "node:crypto";
-import { once } from "node:events";
+
 import { cpSync, mkdirSync, mkdtempSync, readFileSync, renameSync, rmSync, writeFileSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import type { Settlement } from "../../src/agent/agent.ts";
 import { readConfig } from "../../src/config.ts";
 import { type Daemon, startDaemon } from "../../src/daemon.ts";
 import type { FrameBody, SessionId } from "../../src/frame/frame.ts";
+import { freePort } from "../free-port.ts";
 import { ScriptEngine } from "./engine.ts";
 
 export const MASTER = "conformance-master-token-of-32-characters";
@@ -43,23 +42,6 @@ export async function openWorld(env: Readonly<Record<string, string>> = {}, now 
   const world = new DaemonWorld(env, await freePort(), now);
   await world.start();
   return world;
-}
-
-/** Found beforehand: uWebSockets.js does not set SO_REUSEADDR for port 0, so such a port could not be taken again at once. */
-async function freePort(): Promise<number> {
-  // Below the range from which clients get theirs: a flood in another test must not take it in between.
-  for (;;) {
-    const port = randomInt(20_000, 32_000);
-    const server = createServer().listen(port, "127.0.0.1");
-    const free = await once(server, "listening").then(
-      () => true,
-      () => false,
-    );
-    if (!free) continue;
-    server.close();
-    await once(server, "close");
-    return port;
-  }
 }
 
 class DaemonWorld implements World {

@@ -2,15 +2,14 @@
 
 import assert from "node:assert/strict";
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdirSync, mkdtempSync, rmSync } from "node:fs";
-import { createServer } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { createInterface } from "node:readline";
 import { fileURLToPath } from "node:url";
 import { pinnedClaude } from "../../src/cli/pinned.ts";
+import { freePort } from "../free-port.ts";
 
 const BUNDLE = fileURLToPath(new URL("../../dist/cib.mjs", import.meta.url));
 export const MASTER = "test-master-token-of-at-least-32-characters";
@@ -135,21 +134,5 @@ export class TestBox implements AsyncDisposable {
   async [Symbol.asyncDispose](): Promise<void> {
     await this.end("SIGTERM");
     if (this.#wish.folder === undefined) rmSync(this.folder, { recursive: true, force: true, maxRetries: 5 });
-  }
-}
-
-export async function freePort(): Promise<number> {
-  // Below the range from which clients get theirs: a flood in another test must not take it in between.
-  for (;;) {
-    const port = randomInt(20_000, 32_000);
-    const server = createServer().listen(port, "127.0.0.1");
-    const free = await once(server, "listening").then(
-      () => true,
-      () => false,
-    );
-    if (!free) continue;
-    server.close();
-    await once(server, "close");
-    return port;
   }
 }

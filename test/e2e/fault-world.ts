@@ -2,7 +2,8 @@
 import assert from "node:assert/strict";
 import { type Model, startModel } from "../../src/demo/model.ts";
 import type { DeviceKey } from "../conformance/link-client.ts";
-import { freePort, MASTER, TestBox } from "./box.ts";
+import { freePort } from "../free-port.ts";
+import { MASTER, TestBox } from "./box.ts";
 import { type Dial, events, rawTcp, SealedTcp, webSocket } from "./dials.ts";
 import type { Random } from "./randomness.ts";
 import { RoughLink } from "./rough-link.ts";

@@ -1,13 +1,13 @@
 /** Mosquitto: a real broker for tests, on a loopback port of its own, that can be killed and come back with what it kept. */
 
 import { type ChildProcess, spawn } from "node:child_process";
-import { randomInt } from "node:crypto";
 import { once } from "node:events";
 import { mkdtempSync, rmSync, writeFileSync } from "node:fs";
-import { connect, createServer } from "node:net";
+import { connect } from "node:net";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import mqtt, { type MqttClient } from "mqtt";
+import { freePort } from "../../free-port.ts";
 
 /** Generous: the machine may be busy. */
 export const PATIENCE_MS = 30_000;
@@ -137,21 +137,5 @@ export async function until<T>(what: string, look: () => T | Promise<T>): Promis
     if (found !== undefined && found !== null && found !== false) return found as NonNullable<T>;
     if (Date.now() > end) throw new Error(`waited in vain: ${what}`);
     await new Promise((resolve) => setTimeout(resolve, 20));
-  }
-}
-
-export async function freePort(): Promise<number> {
-  // Below the range from which clients get theirs: a flood in another test must not take it in between.
-  for (;;) {
-    const port = randomInt(20_000, 32_000);
-    const server = createServer().listen(port, "127.0.0.1");
-    const free = await once(server, "listening").then(
-      () => true,
-      () => false,
-    );
-    if (!free) continue;
-    server.close();
-    await once(server, "close");
-    return port;
   }
 }
