@@ -388,13 +388,15 @@ typedef struct cib_http {
     uint16_t room;
     uint16_t got;
     uint16_t status;  /* HTTP status of the response, 0 before it */
-    uint8_t state;
+    uint8_t state;    /* of the response as HTTP */
+    uint8_t step;     /* of what it carries */
     bool chunked;
     bool has_token;
     uint8_t line;     /* bytes of the header line that is being read that count */
     uint32_t left;    /* of the body or chunk */
     uint32_t counter; /* of the next record */
-    uint32_t heard;
+    uint32_t heard;   /* ms of the last whole record */
+    uint32_t token_at; /* ms when the token came */
     uint8_t token[16];
     uint8_t response_key[32]; /* PRK until Rs has come, then Kresp */
     const uint8_t *plain;
@@ -429,9 +431,11 @@ typedef struct cib_mqtt {
     uint16_t keepalive; /* seconds */
     uint16_t packet;    /* id of our last packet with one */
     uint16_t waiting;   /* id that an acknowledgement is due for, 0: none */
-    uint16_t skipped;   /* packets that did not fit buf */
+    uint16_t skipped;   /* messages that did not fit buf */
+    uint16_t owed;      /* id of the one that is skipped */
     uint8_t state;
     uint8_t status;     /* of CONNACK or SUBACK: 0 is yes; docs/MQTT.md has the others */
+    const char *box;    /* at a broker that the box has joined as a bridge: its name there, for sealed links; else NULL */
 } cib_mqtt;
 
 typedef struct cib_message {

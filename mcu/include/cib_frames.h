@@ -41,6 +41,24 @@ enum cib_type {
 
 /* The highest type number of this version. */
 #define CIB_TYPE_MAX 15
+/* The names of types 0 to CIB_TYPE_MAX, each ended by a zero: attach asks for them by name. */
+#define CIB_TYPE_NAMES \
+    "\0" \
+    "text.delta\0" \
+    "thinking\0" \
+    "tool.use.start\0" \
+    "tool.use.result\0" \
+    "todo.update\0" \
+    "ask.question\0" \
+    "ask.answer\0" \
+    "usage\0" \
+    "status\0" \
+    "stop\0" \
+    "meta\0" \
+    "hook\0" \
+    "input\0" \
+    "error\0" \
+    "pty.raw\0"
 
 /* Elements before the data map: type, seq, ts, session. */
 #define CIB_HEAD_ITEMS 4

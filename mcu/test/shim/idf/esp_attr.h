@@ -1,0 +1,3 @@
+/* Stand-in for ESP-IDF's esp_attr.h. */
+#pragma once
+#define IRAM_ATTR

@@ -1,0 +1,3 @@
+/* Stand-in for ESP-IDF's lwip/netdb.h: that of the host. */
+#pragma once
+#include <netdb.h>
