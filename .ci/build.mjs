@@ -47,7 +47,14 @@ const client = {
   logLevel: "warning",
 };
 await Promise.all([
-  build({ ...client, entryPoints: ["src/client/client.ts"], platform: "browser" }),
+  // Also for pages that load it as it is.
+  build({
+    ...client,
+    entryPoints: ["src/client/client.ts"],
+    platform: "browser",
+    minify: true,
+    sourcemap: "linked",
+  }),
   build({
     ...client,
     entryPoints: ["src/client/node-socket.ts", "src/client/node-tcp.ts"],

@@ -6,8 +6,9 @@ import { setTimeout as pause } from "node:timers/promises";
 import { pinnedClaude } from "../src/cli/pinned.ts";
 import { NodeSocket } from "../src/client/node-socket.ts";
 import { type Model, type Script, startModel } from "../src/demo/model.ts";
-import { decodeValue, frameOf } from "../src/frame/codec.ts";
+import { decodeValue } from "../src/frame/codec.ts";
 import type { Frame, PtyFrame } from "../src/frame/frame.ts";
+import { frameOf } from "../src/frame/item.ts";
 import { MASTER, TestBox } from "../test/e2e/box.ts";
 
 /** What a measurement waits for comes within seconds, or something is broken. */

@@ -8,13 +8,15 @@ import { num } from "./stats.ts";
 
 /** Inputs named one by one; the others are a line together. */
 const NAMED = 10;
+const NAMED_OF_CLIENT = 4;
 
 export const bundle: Question = {
   name: "bundle",
-  asks: "How large is dist/cib.mjs, the one file beside the native addons?",
+  asks: "How large is dist/cib.mjs, the one file beside the native addons; and the client that a page loads?",
   async run() {
     execFileSync(process.execPath, [".ci/build.mjs"], { cwd: ROOT, stdio: "inherit" });
     const { bytes, gzip, inputs } = measure();
+    const client = measure("client/client.mjs");
     const share = (n: number) => [num(n), `${num((100 * n) / bytes, 1)} %`];
     const named = inputs.slice(0, NAMED);
     const rest = inputs.slice(NAMED).reduce((sum, [, n]) => sum + n, 0);
@@ -25,17 +27,24 @@ export const bundle: Question = {
         ["whole, gzip", ...share(gzip)],
         ...named.map(([name, n]) => [name, ...share(n)]),
         [`${inputs.length - named.length} other files and what belongs to none`, ...share(rest)],
+        ["**dist/client/client.mjs**", num(client.bytes), ""],
+        ["the client, gzip", num(client.gzip), ""],
+        ...client.inputs.slice(0, NAMED_OF_CLIENT).map(([name, n]) => [name, num(n), ""]),
       ],
       notes: ["Parts as the bundle's source map assigns its bytes."],
-      figures: { bytes },
+      figures: { bytes, client_bytes: client.bytes, client_gzip: client.gzip },
     };
   },
 };
 
-/** Of the bundle as it lies in dist/. `inputs`: packages whole, own files one by one, largest first. */
-export function measure(): { bytes: number; gzip: number; inputs: readonly (readonly [string, number])[] } {
-  const code = readFileSync(`${ROOT}/dist/cib.mjs`);
-  const map = JSON.parse(readFileSync(`${ROOT}/dist/cib.mjs.map`, "utf8")) as SourceMap;
+/** Of a bundle as it lies in dist/. `inputs`: packages whole, own files one by one, largest first. */
+export function measure(file = "cib.mjs"): {
+  bytes: number;
+  gzip: number;
+  inputs: readonly (readonly [string, number])[];
+} {
+  const code = readFileSync(`${ROOT}/dist/${file}`);
+  const map = JSON.parse(readFileSync(`${ROOT}/dist/${file}.map`, "utf8")) as SourceMap;
   const inputs = [...shares(code.toString("utf8"), map)].sort(([, a], [, b]) => b - a);
   return { bytes: code.length, gzip: gzipSync(code).length, inputs };
 }

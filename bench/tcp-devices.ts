@@ -1,7 +1,7 @@
-/** TCP devices: links in one process that count; the first opens its records, and so tells how many bytes make the frames. Arguments: where, as JSON; devices. */
+/** TCP devices: sockets in one process that count; the first of links opens its records, and so tells how many bytes make the frames. Arguments: where, as JSON; devices. */
 import { randomBytes } from "node:crypto";
 import { once } from "node:events";
-import { connect } from "node:net";
+import { connect, type Socket } from "node:net";
 import { nodeProvider } from "../src/crypto/aead-node.ts";
 import { ClientLink } from "../src/crypto/link-client.ts";
 import { LinkKey } from "../src/crypto/schedule.ts";
@@ -11,8 +11,12 @@ import { itemsOf } from "../src/frame/sequence.ts";
 
 interface Where {
   readonly port: number;
+  /** Plaintext bytes for each device, in all and before the clock starts: where they are no links. */
   readonly bytes?: number;
+  readonly warmBytes?: number;
+  /** The same as frames: where they are links. */
   readonly frames?: number;
+  readonly warm?: number;
   readonly session?: string;
   readonly keys?: readonly { readonly id: string; readonly secret: string }[];
 }
@@ -34,33 +38,14 @@ process.stdout.write("0\n");
 async function enter(i: number): Promise<void> {
   const socket = connect(where.port, "127.0.0.1").setNoDelay(true);
   await once(socket, "connect");
-  const key = where.keys?.[i];
-  if (key === undefined || where.session === undefined) {
-    await once(socket, "data");
-    socket.on("data", (chunk: Buffer) => add(i, chunk.length, 0));
-    return;
-  }
-  const link = new ClientLink({
-    provider: nodeProvider,
-    carrier: "stream",
-    accepts: ACCEPTS,
-    key: new LinkKey(nodeProvider, Buffer.from(key.secret, "hex")),
-    keyId: Buffer.from(key.id, "hex"),
-    fresh: { boot: 1, counter: 0, random: randomBytes(16) },
-    random: randomBytes,
-  });
-  const stream = new LinkStream(link);
-  socket.write(link.hello);
-  const [reply] = (await once(socket, "data")) as [Buffer];
-  for (const _ of stream.take(reply)) socket.write(link.seal(attach(where.session)));
-  const [verdict] = (await once(socket, "data")) as [Buffer];
-  for (const _ of stream.take(verdict));
+  const stream = await greeted(socket, i);
   let left = 0;
   /** The first byte of a length whose second one has not come yet, in its place; else -1. */
   let half = -1;
   socket.on("data", (chunk: Buffer) => {
     let found = 0;
-    if (i === 0) for (const taken of stream.take(chunk)) if (taken.kind === "record") count(taken.plaintext);
+    if (i === 0 && stream !== undefined)
+      for (const taken of stream.take(chunk)) if (taken.kind === "record") count(taken.plaintext);
     // Of every record its plaintext's length; the other devices need not open it to know that.
     let at = 0;
     while (at < chunk.length) {
@@ -83,8 +68,33 @@ async function enter(i: number): Promise<void> {
       records++;
       bytes += size + RECORD_OVERHEAD;
     }
-    add(i, found, 1);
+    add(i, found);
   });
+}
+
+/** The link, where it is one, once it follows the session. */
+async function greeted(socket: Socket, i: number): Promise<LinkStream<ClientLink> | undefined> {
+  const key = where.keys?.[i];
+  if (key === undefined || where.session === undefined) {
+    await once(socket, "data");
+    return undefined;
+  }
+  const link = new ClientLink({
+    provider: nodeProvider,
+    carrier: "stream",
+    accepts: ACCEPTS,
+    key: new LinkKey(nodeProvider, Buffer.from(key.secret, "hex")),
+    keyId: Buffer.from(key.id, "hex"),
+    fresh: { boot: 1, counter: 0, random: randomBytes(16) },
+    random: randomBytes,
+  });
+  const stream = new LinkStream(link);
+  socket.write(link.hello);
+  const [reply] = (await once(socket, "data")) as [Buffer];
+  for (const _ of stream.take(reply)) socket.write(link.seal(attach(where.session)));
+  const [verdict] = (await once(socket, "data")) as [Buffer];
+  for (const _ of stream.take(verdict));
+  return stream;
 }
 
 function attach(session: string): Buffer {
@@ -95,10 +105,11 @@ function count(plaintext: Uint8Array): void {
   for (const item of itemsOf(Buffer.from(plaintext))) if (item[0] === ARRAY_OF_FIVE) frames++;
 }
 
-function add(i: number, more: number, opened: 0 | 1): void {
-  if (first === 0) first = performance.now();
+function add(i: number, more: number): void {
   got[i] = (got[i] ?? 0) + more;
-  if (opened === 1 && frames === where.frames) target = got[0] ?? 0;
+  if (first === 0 && (where.warm === undefined ? (got[0] ?? 0) >= (where.warmBytes ?? 0) : frames >= where.warm))
+    first = performance.now();
+  if (where.frames !== undefined && frames === where.frames) target = got[0] ?? 0;
   if (told || got.some((each) => each < target)) return;
   told = true;
   process.stdout.write(`${JSON.stringify({ ms: performance.now() - first, bytes, records })}\n`);

@@ -3,6 +3,11 @@ import { CUT_FIELDS, type Field, type FrameType, OPTION_KEYS, TODO_KEYS, TYPES }
 
 export function header(): string {
   const types = Object.entries(TYPES as Record<string, FrameType>);
+  const highest = Math.max(...types.map(([, type]) => type.number));
+  const names = Array.from(
+    { length: highest + 1 },
+    (_, number) => types.find(([, type]) => type.number === number)?.[0] ?? "",
+  );
   return `/*
  * cib_frames.h: the numbers of claude-in-box frames.
  * Generated from src/frame/registry.ts by \`npm run generate\`. The contract is docs/frames.cddl.
@@ -31,7 +36,10 @@ ${types.map(([name, type]) => `    CIB_FRAME_${upper(name)} = ${type.number}, /*
 };
 
 /* The highest type number of this version. */
-#define CIB_TYPE_MAX ${Math.max(...types.map(([, type]) => type.number))}
+#define CIB_TYPE_MAX ${highest}
+/* The names of types 0 to CIB_TYPE_MAX, each ended by a zero: attach asks for them by name. */
+#define CIB_TYPE_NAMES \\
+${names.map((name) => `    "${name}\\0"`).join(" \\\n")}
 
 /* Elements before the data map: type, seq, ts, session. */
 #define CIB_HEAD_ITEMS 4

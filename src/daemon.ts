@@ -10,7 +10,7 @@ import { createEngine } from "./agent/engine.ts";
 import { Login } from "./agent/login.ts";
 import { sweep } from "./agent/process-tree.ts";
 import { DeviceKeys } from "./auth/device-keys.ts";
-import { ENVELOPE_FAULTS, Envelopes } from "./auth/envelopes.ts";
+import { Envelopes } from "./auth/envelopes.ts";
 import { Gate } from "./auth/gate.ts";
 import { Links } from "./auth/links.ts";
 import { LoginToken } from "./auth/login-token.ts";
@@ -19,20 +19,20 @@ import { Vault } from "./auth/vault.ts";
 import type { Config } from "./config.ts";
 import { BoxControl } from "./control/box.ts";
 import { nodeProvider } from "./crypto/aead-node.ts";
-import { LINK_FAULTS } from "./crypto/fault.ts";
 import { CibError } from "./errors.ts";
 import { tellFaults } from "./faults.ts";
 import { makeFolder, privateFolder, writeRename } from "./files.ts";
 import { HookBook, IMAGE_HOOKS } from "./hooks/book.ts";
 import { readIdentity } from "./identity.ts";
 import { Lock } from "./lock.ts";
+import { REFUSED } from "./refused.ts";
 import type { Box, Secrets } from "./session/box.ts";
 import { Ledger } from "./session/ledger.ts";
 import type { Meta } from "./session/meta.ts";
 import { Sessions } from "./session/sessions.ts";
 import { Webhooks } from "./session/webhooks.ts";
 import { createHttp } from "./transport/http/http.ts";
-import { PortTaken, unlessTaken } from "./transport/listen.ts";
+import { CannotListen, unlessTaken } from "./transport/listen.ts";
 import { createBridge } from "./transport/mqtt/bridge.ts";
 import { createMqtt, type MqttTransport } from "./transport/mqtt/mqtt.ts";
 import { overWebSocket } from "./transport/mqtt/ws-stream.ts";
@@ -72,14 +72,6 @@ export interface Daemon {
 declare const CIB_VERSION: string | undefined;
 /** Set by the bundler from package.json; "dev" when the sources run as they are. */
 export const VERSION = typeof CIB_VERSION === "string" ? CIB_VERSION : "dev";
-
-/** What the operator's log says of a refusal: the link's own faults, and ours. */
-const REFUSED: Readonly<Record<string, string>> = {
-  ...LINK_FAULTS,
-  deadline: "no proof of a key within 5 s",
-  ...ENVELOPE_FAULTS,
-  evicted: "it made room for a newer one that had proved as little",
-};
 
 /** Starts everything, in an order in which nothing can be reached before it works. Throws ConfigError, FileError, LockedError, system errors. */
 export async function startDaemon(config: Config, deps: Deps = {}): Promise<Daemon> {
@@ -277,6 +269,7 @@ async function compose(
         say: deps.say ?? console.error,
         onFault: fault,
         onRefused: (address, why) => refusals.refused("mqtt", address, why),
+        onDropped: (broker, why) => refusals.refused("bridge", broker, why),
       }),
     );
   // First the clients are told, then the sessions end: what they still say is in the log for the next time.
@@ -286,10 +279,10 @@ async function compose(
     fault("sweep", new Error(`processes of an earlier daemon do not end: ${stubborn.join(", ")}`));
   await sessions.recover();
   await http.start(control, stopping.signal);
-  await tcp?.start(control, stopping.signal).catch(PortTaken.by({ CIB_TCP_LISTEN: tcpListen }));
+  await tcp?.start(control, stopping.signal).catch(CannotListen.by({ CIB_TCP_LISTEN: tcpListen }));
   await mqtt
     ?.start(control, stopping.signal)
-    .catch(PortTaken.by({ CIB_MQTT_LISTEN: mqttListen, CIB_MQTTS_LISTEN: mqttsListen }));
+    .catch(CannotListen.by({ CIB_MQTT_LISTEN: mqttListen, CIB_MQTTS_LISTEN: mqttsListen }));
   await bridge?.start(control, stopping.signal);
   const host = config.listen.host.includes(":")
     ? `[${config.listen.host}]`

@@ -44,6 +44,8 @@ const MAY: Readonly<Record<string, readonly string[] | "all">> = {
   demo: ["errors", "frame", "client"],
   // The bounds of a setting are the part's that it sets.
   config: ["errors", "session/answers.ts", "transport/mqtt/bridge-address.ts"],
+  // Why somebody was turned away, in words of the parts that do it.
+  refused: ["auth/envelopes.ts", "crypto/fault.ts", "transport/mqtt/bridge-commands.ts"],
   // One daemon a data folder.
   lock: ["errors", "files"],
   cli: "all",

@@ -147,3 +147,21 @@ test("a bridge is off, or an address whose secrets no message repeats; Home Assi
         !thrown.message.includes("hunter2"),
     );
 });
+
+test("what belongs to a bridge is no setting without one, unless that is off by name", () => {
+  const set = { CIB_AUTH_TOKEN: TOKEN };
+  for (const [name, value] of [
+    ["CIB_MQTT_BRIDGE_TOKEN", "hunter2"],
+    ["CIB_MQTT_BRIDGE_NAME", "kitchen"],
+    ["CIB_MQTT_BRIDGE_CA", "/nowhere/ca.pem"],
+  ] as const) {
+    assert.throws(
+      () => readConfig({ ...set, [name]: value }),
+      (thrown: unknown) =>
+        thrown instanceof ConfigError &&
+        thrown.message.startsWith(`${name}: does nothing without CIB_MQTT_BRIDGE`) &&
+        !thrown.message.includes("hunter2"),
+    );
+    assert.equal(readConfig({ ...set, [name]: value, CIB_MQTT_BRIDGE: "off" }).bridge, undefined);
+  }
+});

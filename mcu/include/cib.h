@@ -14,27 +14,27 @@
  *
  *   static uint8_t rx[CIB_RECORD_ROOM(512)], tx[CIB_RECORD_ROOM(192)];
  *   static cib_key key;
- *   static cib_link link;
+ *   static cib_link box;
  *   static cib_follow follow;
  *
  *   cib_key_init(&key, KEY_ID, KEY_SECRET, boot_counter_raised_and_saved());
- *   cib_link_init(&link, &key, &port, rx, sizeof rx, tx, sizeof tx);
+ *   cib_link_init(&box, &key, &port, rx, sizeof rx, tx, sizeof tx);
  *   cib_follow_init(&follow, SESSION);
  *   for (;;) {
  *       connect_the_socket();                              // yours; then, on every new connection:
- *       int n = cib_link_start(&link);
+ *       int n = cib_link_start(&box);
  *       while (n >= 0) {
- *           if ((n = cib_link_poll(&link)) > 0) {          // n bytes of plaintext at link.plain
- *               cib_reader r = cib_reader_of(link.plain, (size_t)n);
+ *           if ((n = cib_link_poll(&box)) > 0) {           // n bytes of plaintext at box.plain
+ *               cib_reader r = cib_reader_of(box.plain, (size_t)n);
  *               cib_item item;
  *               while (cib_next(&r, &item) > 0)
  *                   if (cib_follow_take(&follow, &item) == CIB_NEW)
  *                       handle(&item.frame);               // once each, in order
  *           }
- *           if (n >= 0 && cib_link_ready(&link) && cib_follow_due(&follow)) {
- *               cib_writer w = cib_link_writer(&link);
+ *           if (n >= 0 && cib_link_ready(&box) && cib_follow_due(&follow)) {
+ *               cib_writer w = cib_link_writer(&box);
  *               cib_cmd_attach(&w, &follow, ALL_TYPES);
- *               n = cib_link_send(&link, &w);
+ *               n = cib_link_send(&box, &w);
  *           }
  *           sleep_until_bytes_come_or(100);
  *       }
@@ -243,17 +243,18 @@ typedef struct cib_follow {
     uint8_t session[CIB_SESSION_BYTES];
     uint64_t seq;   /* of the last frame handled; 0: from the beginning */
     uint32_t epoch; /* of the last verdict; 0: none yet */
-    uint32_t attach_id; /* of the attach that is under way or in force */
+    uint32_t attach_id; /* of the attach that is under way or in force; for each session from a range of its own */
     uint8_t state;
 } cib_follow;
 
 enum cib_taken {
     CIB_OLD = 0,  /* seen before, of another session, or not about this session: nothing to do */
-    CIB_NEW,      /* a frame to handle: each once, in order (and each part of one that came in parts) */
+    CIB_NEW,      /* a frame to handle: each once, in order. Of one in parts each part, and after a cut again from part 0 */
     CIB_GAP,      /* frames are gone for ever before the next one; show it */
     CIB_AHEAD,    /* forget what you know from follow->seq + 1 on: those numbers come again */
     CIB_FOLLOWED, /* the attach is in force */
-    CIB_UNFOLLOWED, /* the attach was refused, or ended: item tells why; cib_follow_due says whether to try again */
+    CIB_UNFOLLOWED, /* the attach was refused, or ended: item tells why. Unless cib_follow_due says that it is due again, show it
+                     * to a person, or where the reply is retryable call cib_follow_lost after a wait */
 };
 
 void cib_follow_init(cib_follow *f, const uint8_t session[CIB_SESSION_BYTES]);
@@ -296,18 +297,18 @@ typedef struct cib_outbox {
     uint8_t *bytes; /* yours */
     uint16_t room;
     uint16_t n;    /* 0: empty */
-    bool sent;     /* on this connection */
+    bool sent;     /* on this connection: set it when you have sent bytes */
 } cib_outbox;
 
 void cib_outbox_init(cib_outbox *o, uint8_t *bytes, uint16_t room);
-/* Begin a command here (CIB_EBUSY in `full` while one is kept), then cib_outbox_keep it. */
+/* Begin a command here (the writer is full while one is kept), then cib_outbox_keep it. */
 cib_writer cib_outbox_writer(cib_outbox *o);
 /* 0, CIB_EROOM, CIB_EBUSY. The command must carry a text id. */
 int cib_outbox_keep(cib_outbox *o, const cib_writer *w);
 bool cib_outbox_due(const cib_outbox *o);
 /* The connection is gone. */
 void cib_outbox_lost(cib_outbox *o);
-/* Is this the reply to it? Then it is empty again, unless the error is retryable: then it is due again. */
+/* Is this the reply to it? Then it is empty again, unless the error is retryable: then it is due again; wait a second first. */
 bool cib_outbox_take(cib_outbox *o, const cib_item *item);
 
 /* ------------------------------------------------------------------ keys */
@@ -335,7 +336,6 @@ typedef struct cib_link {
     uint16_t rx_room, tx_room;
     uint16_t got;  /* bytes of the record that is coming in */
     uint8_t state;
-    uint8_t flags; /* of the hello: bit 1 when MQTT carries it */
     uint16_t accepts; /* largest plaintext the box takes */
     uint32_t sent, received; /* counters of the next records */
     uint32_t heard, spoke;   /* ms of the last whole record, and of ours */
@@ -413,8 +413,9 @@ int cib_http_get_token(cib_http *h);
 cib_writer cib_http_writer(cib_http *h);
 /* POST /aes with them, on a new connection; then poll. */
 int cib_http_post(cib_http *h, const cib_writer *w);
-/* >0 bytes of plaintext at h->plain, for cib_next; 0 nothing yet; CIB_HTTP_END after the marked last record (or the token);
- * CIB_EREFUSED with h->status, CIB_EDEAD after 45 s of silence, CIB_ELINE where the line ended before. */
+/* >0 bytes of plaintext at h->plain, for cib_next; 0 nothing yet; CIB_HTTP_END after the marked last record (or the token): then the
+ * connection may carry the next request. Or CIB_EREFUSED with h->status, CIB_EDEAD after 45 s of silence, CIB_ELINE where the line ended
+ * before, CIB_EKEY, CIB_EFORMAT, CIB_EROOM where a record is longer than buf: ask for shorter ones with max_bytes. */
 int cib_http_poll(cib_http *h);
 #define CIB_HTTP_END (-100)
 
@@ -432,7 +433,6 @@ typedef struct cib_mqtt {
     uint16_t packet;    /* id of our last packet with one */
     uint16_t waiting;   /* id that an acknowledgement is due for, 0: none */
     uint16_t skipped;   /* messages that did not fit buf */
-    uint16_t owed;      /* id of the one that is skipped */
     uint8_t state;
     uint8_t status;     /* of CONNACK or SUBACK: 0 is yes; docs/MQTT.md has the others */
     const char *box;    /* at a broker that the box has joined as a bridge: its name there, for sealed links; else NULL */
@@ -445,7 +445,8 @@ typedef struct cib_message {
     bool retained, again;
 } cib_message;
 
-/* buf: the longest message you take: topic, payload and 9 bytes. Ask for short ones with max_bytes. */
+/* buf: the longest message you take: topic, payload and 9 bytes; at least 16. Ask for short ones with max_bytes. A longer one is skipped,
+ * acknowledged and counted; one whose topic alone does not fit is CIB_EROOM. */
 void cib_mqtt_init(cib_mqtt *m, const cib_port *port, uint8_t *buf, size_t room);
 /* On every new connection, and after any silence on a serial bridge: forgets half-read packets and says CONNECT (clean session).
  * Behind a transparent serial bridge nobody tells that the connection was lost: CIB_EDEAD from poll does. */
@@ -454,8 +455,9 @@ int cib_mqtt_subscribe(cib_mqtt *m, const char *filter, uint8_t qos);
 /* QoS 0, or 1: then CIB_EBUSY until the one before is acknowledged (m->waiting is 0 again). `again`: the DUP flag, for a
  * message sent before on this session. */
 int cib_mqtt_publish(cib_mqtt *m, const char *topic, const uint8_t *payload, size_t n, uint8_t qos, bool again);
-/* Moves what there is: 1 a message, 0 nothing, or an error, after which connect again. Pings when it must. Liveness counts whole
- * packets: 1.5 times keepalive without one is CIB_EDEAD. */
+/* Moves what there is: 1 a message, 0 nothing, or an error, after which connect again; but CIB_EREFUSED with a status of 128 is a
+ * subscription that was refused, and the connection goes on. Pings every half keepalive. Liveness counts whole packets: 1.5 times
+ * keepalive without one is CIB_EDEAD; so are 10 s without CONNACK. Call it at least every second, or when bytes come. */
 int cib_mqtt_poll(cib_mqtt *m, cib_message *message);
 /* Connected, and nothing of ours waits for an acknowledgement. */
 bool cib_mqtt_ready(const cib_mqtt *m);
@@ -468,8 +470,13 @@ int cib_topic(char *out, size_t room, const char *a, const char *b, const char *
 void cib_session_text(char out[37], const uint8_t session[CIB_SESSION_BYTES]);
 int cib_session_parse(uint8_t session[CIB_SESSION_BYTES], const char *text);
 
-/* A sealed link over MQTT: its hello and records, through the functions above. The link's buffers hold u32 counter | record.
- * On CONNACK: cib_mqtt_link_start; then give it every message; >0 is plaintext at l->plain, as from cib_link_poll. */
+/* A sealed link over MQTT: its hello and records, through the functions above. Come in with the key's id in hex as user name, with
+ * cib_key_mqtt_password, and a client id that begins with "<key id>-". Records are opened where cib_mqtt has put them: the link needs
+ * no rx (NULL, 0); buf has room for CIB_MQTT_RECORD_ROOM of the largest plaintext, at least 128, and 39 bytes more (the message around
+ * it); tx for CIB_MQTT_RECORD_ROOM of your longest command.
+ * Once cib_mqtt_ready: cib_mqtt_link_start; then give it every message, and acknowledge each; >0 is plaintext at l->plain, as from
+ * cib_link_poll. Whatever these return below 0, but for CIB_EBUSY and CIB_EROOM of a send: disconnect, connect again. After CIB_EBYE
+ * another link may begin on the same connection. */
 #define CIB_MQTT_RECORD_ROOM(n) ((n) + 22u)
 int cib_mqtt_link_start(cib_mqtt *m, cib_link *l);
 int cib_mqtt_link_take(cib_mqtt *m, cib_link *l, const cib_message *message);

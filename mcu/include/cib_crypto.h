@@ -23,7 +23,7 @@ typedef struct cib_piece {
     size_t n;
 } cib_piece;
 
-/* HMAC-SHA-256 (RFC 2104) under a key of 32 bytes. out may overlap the key. */
+/* HMAC-SHA-256 (RFC 2104) under a key of 32 bytes. out may overlap the key and the pieces: they are read before it is written. */
 int cib_hmac(uint8_t out[32], const uint8_t key[32], const cib_piece *pieces, size_t count);
 /* SHA-256 (FIPS 180-4). Envelopes only. */
 int cib_sha256(uint8_t out[32], const cib_piece *pieces, size_t count);

@@ -7,6 +7,9 @@
 
 #include "carrier.h"
 
+/* Longest command that is kept: one that fits whatever a carrier puts around it (66 bytes in an envelope). */
+#define DEVICE_KEEPS (CARRIER_SAYS - 128u)
+
 typedef struct device {
     carrier carrier;
     cib_follow follow;   /* where we stand in the session */
@@ -14,7 +17,7 @@ typedef struct device {
     uint32_t types;      /* CIB_TYPE bits of what is wanted; 0: all */
     uint32_t max_bytes;  /* longest frame that is wanted, 128 or more; 0: whatever fits */
     cib_outbox outbox;   /* the command that must happen once */
-    uint8_t kept[CARRIER_SAYS];
+    uint8_t kept[DEVICE_KEEPS];
 
     cib_item item;        /* DEVICE_ITEM: what came, */
     enum cib_taken taken; /* and what it means for the session */

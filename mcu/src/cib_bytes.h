@@ -22,8 +22,10 @@ static inline void cib_put16(uint8_t *at, uint16_t value)
 
 static inline void cib_put32(uint8_t *at, uint32_t value)
 {
-    cib_put16(at, (uint16_t)(value >> 16));
-    cib_put16(at + 2, (uint16_t)value);
+    at[0] = (uint8_t)(value >> 24);
+    at[1] = (uint8_t)(value >> 16);
+    at[2] = (uint8_t)(value >> 8);
+    at[3] = (uint8_t)value;
 }
 
 #endif

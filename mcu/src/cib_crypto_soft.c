@@ -1,8 +1,9 @@
 /*
  * cib_crypto_soft.c: SHA-256, HMAC and AES-256-GCM in as little flash as they take, for parts without hardware for them.
  *
- * Nothing branches on a secret. The one thing that a secret chooses is a place in SBOX: on a microcontroller, which has no data
- * cache, that takes as long wherever it is. On a processor with a cache use cib_crypto_psa.c.
+ * Nothing branches on a secret. The one thing that a secret chooses is a place in SBOX: where constants are read through a cache,
+ * that of a flash accelerator included, the time it takes says a little about it to somebody who can measure single blocks. Where
+ * that matters use the part's own AES, or cib_crypto_psa.c.
  */
 #include "cib.h"
 #include "cib_bytes.h"
@@ -143,6 +144,8 @@ int cib_hmac(uint8_t out[32], const uint8_t key[32], const cib_piece *pieces, si
     sha_end(&s, out);
     return CIB_OK;
 }
+
+#ifndef CIB_CRYPTO_NO_AES /* where a peripheral seals and opens: port/stm32/cib_crypto_cryp.c */
 
 /* ------------------------------------------------------------------ AES-256, enciphering only (FIPS 197) */
 
@@ -310,3 +313,5 @@ int cib_open(const uint8_t key[32], uint32_t counter, uint8_t *record, size_t n)
         cib_wipe(record + 2, n);
     return genuine ? CIB_OK : CIB_EKEY;
 }
+
+#endif

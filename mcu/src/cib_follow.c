@@ -1,4 +1,6 @@
-/* cib_follow.c: where a client stands in one session, so that it handles each frame once and in order, whatever breaks in between. */
+/*
+ * cib_follow.c: where a client stands in one session, so that it handles each frame once and in order, whatever breaks in between.
+ */
 #include "cib.h"
 
 #include <string.h>
@@ -119,46 +121,50 @@ enum cib_taken cib_follow_take(cib_follow *f, const cib_item *item)
 
 /* ------------------------------------------------------------------ the attach */
 
-static void write_types(cib_writer *w, uint32_t types)
+/* A pair that an attach has only where it says something: how many that makes. */
+static unsigned write_number(cib_writer *w, const char *name, uint64_t value)
+{
+    if (value == 0)
+        return 0;
+    cib_write_text(w, name);
+    cib_write_uint(w, value);
+    return 1;
+}
+
+static unsigned write_types(cib_writer *w, uint32_t types)
 {
     static const char NAMES[] = CIB_TYPE_NAMES;
+    const char *name = NAMES;
     unsigned count = 0;
-    for (unsigned type = 0; type <= CIB_TYPE_MAX; type++)
-        count += types >> type & 1u;
+    if (types == 0)
+        return 0;
+    types &= CIB_TYPE(CIB_TYPE_MAX + 1) - CIB_TYPE(1); /* those that have a name */
+    for (uint32_t rest = types; rest != 0; rest &= rest - 1)
+        count++;
     cib_write_text(w, "types");
     cib_write_head(w, CIB_CBOR_ARRAY, count);
-    const char *name = NAMES;
     for (unsigned type = 0; type <= CIB_TYPE_MAX; type++, name += strlen(name) + 1)
         if (types >> type & 1u)
             cib_write_text(w, name);
+    return 1;
 }
 
 void cib_cmd_attach_for(cib_writer *w, cib_follow *f, uint32_t types, uint32_t max_frames, uint32_t wait_ms, uint32_t max_bytes)
 {
-    uint64_t from = f->state & FROM_NOW ? 0 : f->seq + 1;
-    const struct {
-        const char *name;
-        uint64_t value; /* 0: left out */
-    } numbers[] = {
-        {"from", from},
-        {"epoch", from != 0 ? f->epoch : 0},
-        {"max_frames", max_frames},
-        {"wait_ms", wait_ms},
-        {"max_bytes", max_bytes},
-    };
-    const size_t count = sizeof numbers / sizeof *numbers;
-    uint32_t pairs = types != 0;
-    for (size_t i = 0; i < count; i++)
-        pairs += numbers[i].value != 0;
-    cib_cmd_begin(w, "attach", NULL, ++f->attach_id, f->session, pairs);
-    for (size_t i = 0; i < count; i++) {
-        if (numbers[i].value != 0) {
-            cib_write_text(w, numbers[i].name);
-            cib_write_uint(w, numbers[i].value);
-        }
+    bool from_now = (f->state & FROM_NOW) != 0;
+    uint8_t *head = w->at;
+    cib_cmd_begin(w, "attach", NULL, ++f->attach_id, f->session, 0);
+    unsigned pairs = 0;
+    if (!from_now) {
+        pairs += write_number(w, "from", f->seq + 1);
+        pairs += write_number(w, "epoch", f->epoch);
     }
-    if (types != 0)
-        write_types(w, types);
+    pairs += write_number(w, "max_frames", max_frames);
+    pairs += write_number(w, "wait_ms", wait_ms);
+    pairs += write_number(w, "max_bytes", max_bytes);
+    pairs += write_types(w, types);
+    if (!w->full)
+        *head = (uint8_t)(*head + pairs); /* a map of fewer than 24 pairs has its count in its first byte */
     turn(f, ASKED);
 }
 

@@ -8,15 +8,15 @@
 
 #include <string.h>
 
-/* Where word stands among words, each ended by a zero, the last by two; -1 where it does not. */
-static int place_of(cib_text word, const char *words)
+/* Which of words it is, counted from 1; 0 for none. Each word ends with a zero, the last with two. */
+static unsigned place_of(cib_text word, const char *words)
 {
-    for (int place = 0; *words != 0; place++) {
+    for (unsigned place = 1; *words != 0; place++) {
         if (cib_text_is(word, words))
             return place;
         words += strlen(words) + 1;
     }
-    return -1;
+    return 0;
 }
 
 /* ------------------------------------------------------------------ frames */
@@ -81,9 +81,72 @@ cib_text cib_field_text(const cib_frame *frame, uint32_t key)
 
 /* ------------------------------------------------------------------ replies and notices */
 
-/* In the order of enum cib_bye, from 1. */
+/* In the order of enum cib_bye. */
 static const char REASONS[] =
     "rekey\0stopping\0too_far_behind\0superseded\0revoked\0expired\0bad_request\0detached\0max_frames\0wait_ms\0";
+
+/* What a map is, is told by one key: the first of these that it has, in the order of enum cib_item_kind. */
+static const char KEYS[] = "re\0gap\0detached\0bye\0next\0ok\0session\0error\0code\0retryable\0";
+enum { IS_OK = CIB_ITEM_OTHER, SESSION, ERROR, CODE, RETRYABLE };
+
+/* What a pair says, whatever the others say. */
+static void read_value(cib_reader value, unsigned key, cib_item *item)
+{
+    cib_reply *reply = &item->reply;
+    switch (key) {
+    case CIB_ITEM_REPLY:
+        if (cib_peek(&value) == CIB_CBOR_UINT)
+            reply->id = (uint32_t)cib_read_uint(&value);
+        else
+            reply->name = cib_read_text(&value);
+        break;
+    case CIB_ITEM_GAP:
+        cib_read_head(&value, CIB_CBOR_ARRAY);
+        item->from = cib_read_uint(&value);
+        item->to = cib_read_uint(&value);
+        break;
+    case CIB_ITEM_DETACHED:
+    case CIB_ITEM_BYE:
+        item->reason = (enum cib_bye)place_of(cib_read_text(&value), REASONS);
+        break;
+    case CIB_ITEM_NEXT:
+        item->token = cib_read_text(&value);
+        break;
+    case IS_OK:
+        reply->ok = cib_read_bool(&value);
+        break;
+    case SESSION:
+        item->session = read_session(&value);
+        break;
+    case CODE:
+        reply->code = cib_read_text(&value);
+        break;
+    case RETRYABLE:
+        reply->retryable = cib_read_bool(&value);
+        break;
+    default:
+        break;
+    }
+}
+
+static void read_map(cib_reader r, cib_item *item)
+{
+    uint32_t pairs = (uint32_t)cib_read_head(&r, CIB_CBOR_MAP);
+    item->reply.pairs = pairs;
+    item->reply.body = r;
+    for (; pairs > 0 && r.error == 0; pairs--) {
+        unsigned key = place_of(cib_read_text(&r), KEYS);
+        if (key >= CIB_ITEM_REPLY && key < (unsigned)item->kind)
+            item->kind = (enum cib_item_kind)key;
+        if (key == ERROR && cib_peek(&r) == CIB_CBOR_MAP) { /* {code, message, retryable}: read as if they stood here */
+            pairs += (uint32_t)cib_read_head(&r, CIB_CBOR_MAP);
+            continue;
+        }
+        cib_reader value = r;
+        cib_skip(&r);
+        read_value(value, key, item);
+    }
+}
 
 bool cib_reply_field(const cib_reply *reply, const char *name, cib_reader *value)
 {
@@ -94,54 +157,6 @@ bool cib_reply_field(const cib_reply *reply, const char *name, cib_reader *value
         cib_skip(value);
     }
     return false;
-}
-
-/* {re: the command's id or null, ok, error?: {code, message, retryable}, …} */
-static void read_reply(cib_reader re, cib_reply *reply)
-{
-    cib_reader value;
-    if (cib_peek(&re) == CIB_CBOR_TEXT)
-        reply->name = cib_read_text(&re);
-    else if (cib_peek(&re) == CIB_CBOR_UINT)
-        reply->id = (uint32_t)cib_read_uint(&re);
-    reply->ok = cib_reply_field(reply, "ok", &value) && cib_read_bool(&value);
-    if (!reply->ok && cib_reply_field(reply, "error", &value)) {
-        cib_reply error = {0};
-        error.pairs = (uint32_t)cib_read_head(&value, CIB_CBOR_MAP);
-        error.body = value;
-        if (cib_reply_field(&error, "code", &value))
-            reply->code = cib_read_text(&value);
-        reply->retryable = cib_reply_field(&error, "retryable", &value) && cib_read_bool(&value);
-    }
-}
-
-/* A map: a reply, where it has `re`; else one of the notices, each told by a key of its own. */
-static void read_map(cib_reader r, cib_item *item)
-{
-    cib_reply *map = &item->reply;
-    cib_reader value;
-    map->pairs = (uint32_t)cib_read_head(&r, CIB_CBOR_MAP);
-    map->body = r;
-    if (cib_reply_field(map, "re", &value)) {
-        item->kind = CIB_ITEM_REPLY;
-        read_reply(value, map);
-    } else if (cib_reply_field(map, "gap", &value)) {
-        item->kind = CIB_ITEM_GAP;
-        cib_read_head(&value, CIB_CBOR_ARRAY);
-        item->from = cib_read_uint(&value);
-        item->to = cib_read_uint(&value);
-    } else if (cib_reply_field(map, "next", &value)) {
-        item->kind = CIB_ITEM_NEXT;
-        item->token = cib_read_text(&value);
-    } else if (cib_reply_field(map, "bye", &value)) {
-        item->kind = CIB_ITEM_BYE;
-        item->reason = (enum cib_bye)(place_of(cib_read_text(&value), REASONS) + 1);
-    } else if (cib_reply_field(map, "detached", &value)) {
-        item->kind = CIB_ITEM_DETACHED;
-        item->reason = (enum cib_bye)(place_of(cib_read_text(&value), REASONS) + 1);
-    }
-    if (cib_reply_field(map, "session", &value))
-        item->session = read_session(&value);
 }
 
 int cib_next(cib_reader *r, cib_item *item)

@@ -2,6 +2,7 @@
 #include <string.h>
 
 #include "cib_bytes.h"
+#include "cib_link.h"
 #include "cib_send.h"
 #include "cib_text.h"
 
@@ -13,7 +14,6 @@
 /* The hello's flag of a link that travels in messages. */
 #define IN_MESSAGES 2u
 #define COUNTER_BYTES 4u
-#define RECORD_BYTES CIB_RECORD_ROOM(0)
 
 /* docs/PROTOCOL.md, "Keeping alive". The box wants to hear something every 30 s; a reply that takes twice the 5 s that the box gives
  * a handshake will not come. */
@@ -58,7 +58,7 @@ int cib_mqtt_link_start(cib_mqtt *m, cib_link *l)
     if (n < 0)
         return n;
     /* Records are opened where cib_mqtt has put them: what the box may send is what its buffer takes. */
-    size_t around = MESSAGE_BYTES + (size_t)n + COUNTER_BYTES;
+    size_t around = MESSAGE_BYTES + (size_t)n;
     if (m->room < around)
         return CIB_EROOM;
     l->rx_room = (uint16_t)(m->room - around);
@@ -77,22 +77,10 @@ static bool is_down(const cib_mqtt *m, const cib_link *l, cib_text topic)
     return n >= 0 && (size_t)n == topic.n && memcmp(down, topic.at, topic.n) == 0;
 }
 
-int cib_mqtt_link_take(cib_mqtt *m, cib_link *l, const cib_message *message)
+/* Opens the record of n bytes with its counter before it. */
+static int open_record(cib_mqtt *m, cib_link *l, uint8_t *at, size_t n)
 {
-    size_t n = message->payload.n;
-    if (!is_down(m, l, message->topic))
-        return 0;
-    /* The same bytes as payload.at, in our buffer, where they may be changed. */
-    uint8_t *at = m->buf + (message->payload.at - m->buf);
-    bool reply = n == CIB_REPLY_BYTES && memcmp(at, "CIB1", 4) == 0;
-    /* Until the reply has come, records are those of a link of before; once it has, another one is the same brought twice. */
-    if (reply == cib_link_ready(l) || l->got > 0)
-        return 0;
-    if (reply) {
-        l->heard = now(m);
-        return cib_link_reply(l, at, n);
-    }
-    if (n < COUNTER_BYTES + RECORD_BYTES)
+    if (n < COUNTER_BYTES + CIB_RECORD_MORE)
         return CIB_EFORMAT;
     uint32_t counter = cib_get32(at);
     if (counter < l->received)
@@ -103,30 +91,52 @@ int cib_mqtt_link_take(cib_mqtt *m, cib_link *l, const cib_message *message)
     if (opened < 0)
         return opened;
     l->heard = now(m);
-    l->plain = at + COUNTER_BYTES + 2;
-    return opened;
+    l->plain = at + COUNTER_BYTES + CIB_LENGTH_BYTES;
+    return cib_link_before_bye(l, opened);
+}
+
+int cib_mqtt_link_take(cib_mqtt *m, cib_link *l, const cib_message *message)
+{
+    size_t n = message->payload.n;
+    if (!is_down(m, l, message->topic))
+        return 0;
+    /* The same bytes as payload.at, in our buffer, where they may be changed. */
+    uint8_t *at = m->buf + (message->payload.at - m->buf);
+    bool reply = n == CIB_REPLY_BYTES && memcmp(at, "CIB1", 4) == 0;
+    int result = 0;
+    /* Before the reply, records are those of a link of before; behind it, another reply is the same brought twice. */
+    if (reply && l->state == CIB_LINK_GREETING && l->got == 0) {
+        l->heard = now(m);
+        result = cib_link_reply(l, at, n);
+    } else if (!reply && l->state == CIB_LINK_LIVE) {
+        result = open_record(m, l, at, n);
+    }
+    if (result < 0)
+        cib_link_wipe(l);
+    return result;
 }
 
 cib_writer cib_mqtt_link_writer(cib_link *l)
 {
-    size_t around = COUNTER_BYTES + RECORD_BYTES;
-    return cib_writer_of(l->tx + COUNTER_BYTES + 2, l->tx_room > around ? l->tx_room - around : 0);
+    size_t around = COUNTER_BYTES + CIB_RECORD_MORE;
+    return cib_writer_of(l->tx + COUNTER_BYTES + CIB_LENGTH_BYTES, l->tx_room > around ? l->tx_room - around : 0);
 }
 
 int cib_mqtt_link_send(cib_mqtt *m, cib_link *l, const cib_writer *w)
 {
     size_t n = cib_written(w);
-    if (!cib_link_ready(l) || !cib_mqtt_ready(m))
+    if (l->state != CIB_LINK_LIVE || !cib_mqtt_ready(m))
         return CIB_EBUSY;
     if (w->full || n > l->accepts)
         return CIB_EROOM;
     return say_record(m, l, l->tx, n);
 }
 
-int cib_mqtt_link_tick(cib_mqtt *m, cib_link *l)
+static int tick(cib_mqtt *m, cib_link *l)
 {
-    bool ready = cib_link_ready(l);
-    if (now(m) - l->heard > (ready ? DEAD_MS : REPLY_MS))
+    if (l->state == CIB_LINK_LEAVING)
+        return CIB_EBYE;
+    if (now(m) - l->heard > (l->state == CIB_LINK_LIVE ? DEAD_MS : REPLY_MS))
         return CIB_EDEAD;
     if (!cib_mqtt_ready(m))
         return CIB_OK;
@@ -137,6 +147,14 @@ int cib_mqtt_link_tick(cib_mqtt *m, cib_link *l)
         return say(m, l, l->tx, n);
     }
     /* The first record makes the link live, though there may be nothing to say yet. Apart from tx, where a command may be growing. */
-    uint8_t empty[COUNTER_BYTES + RECORD_BYTES];
-    return ready && (l->sent == 0 || now(m) - l->spoke > SAY_MS) ? say_record(m, l, empty, 0) : CIB_OK;
+    uint8_t empty[COUNTER_BYTES + CIB_RECORD_MORE];
+    return l->state == CIB_LINK_LIVE && (l->sent == 0 || now(m) - l->spoke > SAY_MS) ? say_record(m, l, empty, 0) : CIB_OK;
+}
+
+int cib_mqtt_link_tick(cib_mqtt *m, cib_link *l)
+{
+    int result = l->state == CIB_LINK_CLOSED ? CIB_OK : tick(m, l);
+    if (result < 0)
+        cib_link_wipe(l);
+    return result;
 }

@@ -30,7 +30,7 @@ int cib_flush(cib_outgoing *o)
 
 void cib_put(cib_outgoing *o, const void *bytes, size_t n)
 {
-    for (const uint8_t *at = bytes; n > 0; n--) {
+    for (const uint8_t *at = bytes; n > 0 && o->error == 0; n--) {
         if (o->n == sizeof o->bytes)
             cib_flush(o);
         o->bytes[o->n++] = *at++;

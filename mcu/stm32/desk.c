@@ -88,7 +88,9 @@ void desk_take(desk *d, const cib_item *item)
     case CIB_GAP: /* what was asked meanwhile, or answered, is not known: an answer too late is refused by the box */
     case CIB_OLD:
     case CIB_FOLLOWED:
+        break;
     case CIB_UNFOLLOWED:
+        d->lamp = DESK_DARK;
         break;
     }
 }

@@ -2,10 +2,10 @@
 #ifndef DESK_BOARD_H
 #define DESK_BOARD_H
 
-#include "main.h"
+#include "cib_stm32.h"
 
-/* Once, behind the MX_..._Init calls. rng may be NULL on a part without one (then edit desk_board.c's boot number). */
-void desk_board_start(UART_HandleTypeDef *uart, RNG_HandleTypeDef *rng);
+/* Once, behind the MX_..._Init calls. rng: NULL on a part without one; then the boot counter in flash stands in for it. */
+void desk_board_start(UART_HandleTypeDef *uart, cib_stm32_rng *rng);
 /* In the main loop, at least every 10 ms. */
 void desk_board_step(void);
 /* From HAL_UARTEx_RxEventCallback and HAL_UART_ErrorCallback. */

@@ -3,6 +3,9 @@
 
 #include <string.h>
 
+/* Reads of what an old connection left, each of up to a record: more than any ring holds. */
+#define OLD_PIECES 64
+
 void desk_link_init(desk_link *l, desk *d, cib_key *key, const cib_port *port, uint32_t types, uint8_t *rx, size_t rx_room,
                     uint8_t *tx, size_t tx_room)
 {
@@ -18,10 +21,20 @@ static uint32_t now(const desk_link *l)
     return l->link.port->ms(l->link.port->user);
 }
 
+/* What is there before the hello cannot answer it: behind a serial bridge it is of the connection before. */
+static void forget(const cib_link *link)
+{
+    for (int pieces = 0; pieces < OLD_PIECES; pieces++)
+        if (link->port->recv(link->port->user, link->rx, link->rx_room) <= 0)
+            return;
+}
+
 static int lost(desk_link *l, int error)
 {
+    const enum cib_bye bye = l->link.bye;
     desk_lost(l->desk);
     l->away = true;
+    l->over = error == CIB_EBYE && (bye == CIB_BYE_SUPERSEDED || bye == CIB_BYE_REVOKED || bye == CIB_BYE_EXPIRED);
     l->since = now(l);
     l->wait = cib_backoff(l->tries, l->since * UINT32_C(2654435761));
     if (l->tries < UINT8_MAX)
@@ -57,9 +70,10 @@ int desk_link_step(desk_link *l)
 {
     int n;
     if (l->away) {
-        if (now(l) - l->since < l->wait)
+        if (l->over || now(l) - l->since < l->wait)
             return 0;
         l->away = false;
+        forget(&l->link);
         n = cib_link_start(&l->link);
     } else {
         n = cib_link_poll(&l->link);

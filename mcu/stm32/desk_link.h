@@ -10,6 +10,7 @@ typedef struct desk_link {
     uint32_t types; /* of frames: DESK_TYPES, or 0 for all */
     uint8_t tries;  /* links in a row that came to nothing */
     bool away;
+    bool over;      /* the box said a goodbye after which nobody may come back: revoked, expired, superseded */
     uint32_t since, wait; /* ms: of the pause before the next try */
 } desk_link;
 

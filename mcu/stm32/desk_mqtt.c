@@ -3,7 +3,7 @@
 
 #include <string.h>
 
-enum stage { AWAY, CONNECTING, SUBSCRIBING, THERE };
+enum stage { AWAY, CONNECTING, ASKING_FOR_REPLIES, ASKING_FOR_FRAMES, THERE };
 
 /* An attach: session, position, types and sizes with their names. */
 #define ATTACH_BYTES 160
@@ -30,13 +30,20 @@ static int connect(desk_mqtt *m)
     return cib_mqtt_connect(&m->mqtt, s->client_id, s->user, s->password, s->keepalive_s);
 }
 
-/* Replies and the frames of our attach both come under the client's own name. */
-static int subscribe(desk_mqtt *m)
+/* Replies, and the frames of our attach, come under the client's own name: "/reply", or "/" and the session. */
+static int subscribe(desk_mqtt *m, enum stage stage, const char *end)
 {
     char filter[DESK_TOPIC_ROOM];
-    const int n = cib_topic(filter, sizeof filter, "cib/client/", m->settings->client_id, "/+");
-    m->stage = SUBSCRIBING;
+    const int n = cib_topic(filter, sizeof filter, "cib/client/", m->settings->client_id, end);
+    m->stage = (uint8_t)stage;
     return n < 0 ? n : cib_mqtt_subscribe(&m->mqtt, filter, 1);
+}
+
+static int subscribe_to_frames(desk_mqtt *m)
+{
+    char end[1 + 37] = "/";
+    cib_session_text(end + 1, m->desk->follow.session);
+    return subscribe(m, ASKING_FOR_FRAMES, end);
 }
 
 static int publish(desk_mqtt *m, const uint8_t *bytes, size_t n)
@@ -65,10 +72,11 @@ static int advance(desk_mqtt *m)
 {
     switch ((enum stage)m->stage) {
     case CONNECTING:
-        return subscribe(m);
-    case SUBSCRIBING:
+        return subscribe(m, ASKING_FOR_REPLIES, "/reply");
+    case ASKING_FOR_REPLIES:
+        return subscribe_to_frames(m);
+    case ASKING_FOR_FRAMES:
         m->stage = THERE;
-        m->tries = 0;
         return 0;
     case THERE:
         if (cib_follow_due(&m->desk->follow))
@@ -80,12 +88,17 @@ static int advance(desk_mqtt *m)
     return 0;
 }
 
+/* MQTT has no checksum: what a noisy line made unreadable ends the connection, and the frame comes again after the next attach. */
 static int take(desk_mqtt *m, const cib_message *message)
 {
     cib_reader r = cib_reader_of(message->payload.at, message->payload.n);
     cib_item item;
-    while (cib_next(&r, &item) > 0)
+    int n;
+    while ((n = cib_next(&r, &item)) > 0)
         desk_take(m->desk, &item);
+    if (n < 0)
+        return n;
+    m->tries = 0;
     return cib_mqtt_ack(&m->mqtt, message);
 }
 

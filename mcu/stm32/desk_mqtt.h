@@ -4,8 +4,8 @@
 
 #include "desk.h"
 
-/* "cib/client/<at most 64 characters>/+" and its end. */
-#define DESK_TOPIC_ROOM 78
+/* "cib/client/<at most 64 characters>/<a session's 36>" and its end. */
+#define DESK_TOPIC_ROOM 113
 /* Frames are cut to what is left of the buffer behind a topic: "cib/client/<64>/<36>", its length, packet id and head. */
 #define DESK_MQTT_OVERHEAD 121u
 

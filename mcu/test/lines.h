@@ -6,7 +6,7 @@
 #include <stddef.h>
 
 typedef struct lines {
-    char bytes[200000]; /* longest line: 64 KiB in hex, and the words around it */
+    char bytes[4u << 20]; /* a corpus frame of 1 MiB and more, in hex */
     size_t got, told;   /* bytes in the buffer; those of lines that were handed out */
     bool over;          /* nothing more will come */
 } lines;

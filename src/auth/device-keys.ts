@@ -60,6 +60,8 @@ export class DeviceKeys {
   readonly #options: DeviceKeysOptions;
   readonly #random: (size: number) => Uint8Array;
   readonly #held = new Map<string, Held>();
+  /** The file has keys of tokens that are no more: a write of it has failed. */
+  #behind = false;
 
   /**
    * Reads the file and makes every link key, so that a hello finds it ready. Throws FileError when the file is there and
@@ -125,12 +127,16 @@ export class DeviceKeys {
     return this.list().filter((each) => each.locked).length;
   }
 
-  /** Forgets the keys of tokens that are no more, locked ones too. Connections end with their token, not here. */
+  /**
+   * Forgets the keys of tokens that are no more, locked ones too. Connections end with their token, not here. Throws the
+   * system's error where they are still on the disk: it is to be repeated.
+   */
   keepOnly(alive: (token: string) => boolean): void {
     const gone = this.list().filter(({ token }) => !alive(token));
-    if (gone.length === 0) return;
+    if (gone.length === 0 && !this.#behind) return;
     // Out of reach even if the disk refuses; a later start drops it from the file, for the token is gone there.
     for (const { id } of gone) this.#held.delete(id);
+    this.#behind = true;
     this.#save();
   }
 
@@ -159,6 +165,7 @@ export class DeviceKeys {
   #save(): void {
     const devices = Array.from(this.#held.values(), ({ record }) => record);
     writeRename(this.#options.file, `${JSON.stringify({ v: 1, devices })}\n`);
+    this.#behind = false;
   }
 }
 

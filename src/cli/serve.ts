@@ -12,7 +12,7 @@ import { type Look, lookOf } from "../demo/present.ts";
 import { demoScript } from "../demo/script.ts";
 import { FileError, writeRename } from "../files.ts";
 import { LockedError } from "../lock.ts";
-import { PortTaken } from "../transport/listen.ts";
+import { CannotListen } from "../transport/listen.ts";
 import { type Box, CLIENT_FILE, call } from "./box.ts";
 import { EXIT, Failure, type Io, UsageError } from "./io.ts";
 import { pinnedClaude } from "./pinned.ts";
@@ -103,7 +103,7 @@ async function begin(config: Config, start: (config: Config) => Promise<Daemon>)
   } catch (failure) {
     const { code } = failure as NodeJS.ErrnoException;
     const { host, port } = config.listen;
-    if ([ConfigError, FileError, LockedError, AddonError, PortTaken].some((kind) => failure instanceof kind))
+    if ([ConfigError, FileError, LockedError, AddonError, CannotListen].some((kind) => failure instanceof kind))
       throw new Failure((failure as Error).message);
     if (code === "ENOSPC" || code === "EDQUOT")
       throw new Failure(`CIB_DATA is full: free some space on the disk of ${config.data}, then start again`);

@@ -2,11 +2,36 @@
 
 import type { Provider } from "../crypto/aead.ts";
 import { CibError, ERRORS, type ErrorCode } from "../errors.ts";
-import type { Frame, PtyFrame, SessionId } from "../frame/frame.ts";
+import { hexOf } from "../frame/bytes.ts";
+import type { Body, Frame, FrameTypeName, PtyFrame, SessionId } from "../frame/frame.ts";
 import { type Command, Connection, type Format, type Message } from "./connection.ts";
-import { Feed, type FeedOptions, type VerdictMark } from "./feed.ts";
+import { Feed, type FeedOptions, type GapMark, type Item, type VerdictMark } from "./feed.ts";
 import { type DeviceKey, Linker } from "./link-socket.ts";
-import type { SocketClass, SocketLike, Timers } from "./socket.ts";
+import { call, type SocketClass, type SocketLike, type Timers } from "./socket.ts";
+
+// This file is the package's door: what others have to name in their own code stands in it, too.
+export type {
+  Body,
+  Command,
+  DeviceKey,
+  ErrorCode,
+  Feed,
+  FeedOptions,
+  Format,
+  Frame,
+  FrameTypeName,
+  GapMark,
+  Item,
+  Message,
+  Provider,
+  PtyFrame,
+  SessionId,
+  SocketClass,
+  SocketLike,
+  Timers,
+  VerdictMark,
+};
+export { CibError };
 
 /** Bytes of chance in a command id: 64 bits, in 16 characters. */
 const ID_BYTES = 8;
@@ -79,12 +104,14 @@ class SocketClient implements Client {
   readonly #connection: Connection;
   readonly #owed = new Map<string, Owed>();
   readonly #feeds = new Map<string, Feed>();
+  readonly #timers: Timers;
   readonly #onState: ClientOptions["onState"];
   #over: Error | undefined;
 
   constructor(options: ClientOptions) {
     const timers = options.timers ?? TIMERS;
     const dial = dialOf(options, timers);
+    this.#timers = timers;
     this.#onState = options.onState;
     this.#connection = new Connection(
       {
@@ -147,6 +174,7 @@ class SocketClient implements Client {
       open: () => this.#connection.open,
       run: (command) => this.run(command),
       detach: () => this.post({ cmd: "detach", session }),
+      after: (ms, then) => this.#timers.after(ms, then),
       ended: () => {
         if (this.#feeds.get(session) === feed) this.#feeds.delete(session);
       },
@@ -163,9 +191,14 @@ class SocketClient implements Client {
   }
 
   #opened(): void {
-    this.#onState?.("open");
+    this.#tell("open");
     for (const owed of [...this.#owed.values()]) this.#send(owed);
     for (const feed of this.#feeds.values()) feed.opened();
+  }
+
+  /** A status line that fails must not cost anyone a reply. */
+  #tell(state: "open" | "lost", why?: string): void {
+    call(() => this.#onState?.(state, why));
   }
 
   #send(owed: Owed): void {
@@ -202,7 +235,7 @@ class SocketClient implements Client {
 
   #lost(error: CibError | undefined, why: string): void {
     // What ends it for good is told to whoever waits; a connection that was closed here is not lost.
-    if (this.#over === undefined) this.#onState?.("lost", error === undefined ? why : undefined);
+    if (this.#over === undefined) this.#tell("lost", error === undefined ? why : undefined);
     if (error !== undefined) {
       this.#end(error);
       return;
@@ -252,9 +285,7 @@ const TIMERS: Timers = {
 };
 
 function newId(): string {
-  return Array.from(crypto.getRandomValues(new Uint8Array(ID_BYTES)), (byte) =>
-    byte.toString(16).padStart(2, "0"),
-  ).join("");
+  return hexOf(crypto.getRandomValues(new Uint8Array(ID_BYTES)));
 }
 
 /** An error body from the wire; a code of a later version counts as `internal`. */

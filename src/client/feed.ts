@@ -8,6 +8,10 @@ const MAX_WAITING = 4096;
 /** And the bytes of text and terminal among them, roughly. */
 const MAX_WAITING_CHARS = 8 * 1024 * 1024;
 
+/** A box that is full is asked again after so long, doubled each time up to the longest. */
+const FIRST_WAIT_MS = 1_000;
+const LONGEST_WAIT_MS = 30_000;
+
 export interface FeedOptions {
   /** First frame wanted; left out: from now on. */
   readonly from?: number;
@@ -16,7 +20,7 @@ export interface FeedOptions {
   readonly types?: readonly FrameTypeName[];
   /** Longest message wanted; pieces are joined again here. */
   readonly max_bytes?: number;
-  /** Terminal bytes too. */
+  /** Terminal bytes too. Where a rule that hides them comes later, the feed goes on without: the verdict says so. */
   readonly pty?: boolean;
   /** First terminal byte wanted; left out: what the box still has. */
   readonly pty_from?: number;
@@ -31,6 +35,8 @@ export interface VerdictMark {
   readonly last: number;
   readonly from: number;
   readonly verdict: "ok" | "gap" | "ahead";
+  /** Set where terminal bytes were wanted and are refused from here on: a hook of the box hides them. */
+  readonly pty?: false;
 }
 
 /** Frames from `from` up to `to` (not included) were pruned before they were read. */
@@ -46,6 +52,8 @@ export interface FeedPort {
   open(): boolean;
   run(command: Command): Promise<Message>;
   detach(): void;
+  /** As Timers has it. */
+  after(ms: number, then: () => void): () => void;
   ended(): void;
 }
 
@@ -62,6 +70,12 @@ export class Feed implements AsyncIterable<Item> {
   #pieces: string[] = [];
   /** "off": no attachment; "asked": attach is under way; "on": frames come; "paused": detached until the reader catches up. */
   #state: "off" | "asked" | "on" | "paused" = "off";
+  #wait = FIRST_WAIT_MS;
+  #cancelWait: () => void = () => {};
+  /** The box has ended the attachment alone, and it was made anew: once. */
+  #again = false;
+  /** Terminal bytes are refused. */
+  #blind = false;
   #over = false;
   #why: Error | undefined;
 
@@ -107,9 +121,11 @@ export class Feed implements AsyncIterable<Item> {
   /** A connection is open: attach, from where the feed is. */
   opened(): void {
     if (this.#over) return;
+    this.#cancelWait();
     this.#state = "asked";
     this.#pieces = [];
-    const { types, max_bytes, pty } = this.#options;
+    const { types, max_bytes } = this.#options;
+    const pty = this.#options.pty === true && !this.#blind;
     const command = {
       cmd: "attach",
       session: this.#session,
@@ -121,14 +137,15 @@ export class Feed implements AsyncIterable<Item> {
       ...(pty && this.#ptyNext !== undefined && { pty_from: this.#ptyNext }),
     };
     this.#port.run(command).catch((thrown: unknown) => {
-      // A lost connection attaches again when it is back; a refusal is final unless the box says otherwise.
-      if (thrown instanceof CibError && !thrown.row.retryable) this.fail(thrown);
+      // A lost connection attaches again when it is back.
+      if (thrown instanceof CibError) this.#refused(thrown, pty);
     });
   }
 
   /** The reply to attach, at once when it arrives: the frames are behind it in the same chunk of bytes. */
   verdict(mark: Omit<VerdictMark, "type">): void {
     this.#state = "on";
+    this.#wait = FIRST_WAIT_MS;
     this.#epoch = mark.epoch;
     this.#next = mark.from;
     this.#put({
@@ -139,6 +156,7 @@ export class Feed implements AsyncIterable<Item> {
       last: mark.last,
       from: mark.from,
       verdict: mark.verdict,
+      ...(this.#blind && { pty: false as const }),
     });
   }
 
@@ -163,15 +181,22 @@ export class Feed implements AsyncIterable<Item> {
     this.#put({ type: "gap", from, to });
   }
 
-  /** The box ended this attachment alone. */
+  /** The box ended this attachment alone (PROTOCOL, what a client does). */
   detached(reason: string): void {
     this.#state = "off";
     if (reason === "too_far_behind") this.opened();
-    else this.end();
+    else if (reason !== "detached") this.end();
+    else if (this.#again)
+      this.fail(new CibError("internal", "session: the box has ended this attachment twice; its log says why"));
+    else {
+      this.#again = true;
+      this.opened();
+    }
   }
 
   /** The connection is gone; the next one attaches again. */
   lost(): void {
+    this.#cancelWait();
     if (this.#state !== "paused") this.#state = "off";
     this.#pieces = [];
   }
@@ -186,8 +211,24 @@ export class Feed implements AsyncIterable<Item> {
   end(): void {
     if (this.#over) return;
     this.#over = true;
+    this.#cancelWait();
     this.#port.ended();
     this.#wake?.();
+  }
+
+  /** Final, unless the box says otherwise; and after a `detached` it may be the terminal alone: a rule has come that hides it. */
+  #refused(why: CibError, pty: boolean): void {
+    if (why.row.retryable) {
+      this.#cancelWait = this.#port.after(this.#wait, () => this.#port.open() && this.opened());
+      this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT_MS);
+      return;
+    }
+    if (!pty || !this.#again || why.code !== "forbidden") {
+      this.fail(why);
+      return;
+    }
+    this.#blind = true;
+    this.opened();
   }
 
   /** The reader has caught up: attach again, now or when there is a connection. */

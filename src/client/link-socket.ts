@@ -6,9 +6,10 @@ import { ClientLink } from "../crypto/link-client.ts";
 import { LinkKey, RANDOM_BYTES } from "../crypto/schedule.ts";
 import { LinkStream } from "../crypto/stream.ts";
 import { CibError, ERRORS, type ErrorCode } from "../errors.ts";
-import { decodeValue, encodeValue } from "../frame/codec.ts";
+import { hexBytes } from "../frame/bytes.ts";
+import { fromCbor, toCbor } from "../frame/cbor.ts";
 import { itemsOf } from "../frame/sequence.ts";
-import type { SocketLike, Timers } from "./socket.ts";
+import { call, type SocketLike, type Timers } from "./socket.ts";
 
 /** Largest plaintext that we take: what the protocol can say. */
 const ACCEPTS_BYTES = 65_535;
@@ -20,7 +21,7 @@ const TICK_MS = 14_000;
 const SILENT_TICKS = 6;
 /** Closed without a word so often, and never once greeted: the key is wrong, not the box away. Waits between are 4 to 8 s in all. */
 export const MAX_SILENT_REFUSALS = 6;
-const BYE = encodeValue({ bye: "done" });
+const BYE = toCbor({ bye: "done" });
 
 /** A device key, as `tokens.create` with `device` returns it. */
 export interface DeviceKey {
@@ -122,10 +123,10 @@ class LinkSocket implements SocketLike {
     line.binaryType = "arraybuffer";
     line.onopen = () => {
       this.#saidHello = true;
-      line.send(link.hello);
+      line.send(link.hello as Uint8Array<ArrayBuffer>);
     };
     line.onmessage = ({ data }) => this.#received(data);
-    line.onerror = () => this.onerror?.();
+    line.onerror = () => call(() => this.onerror?.());
     line.onclose = ({ code, reason }) => this.#lost(code, reason);
     this.#cancelTimer = timers.after(GREETING_DEADLINE_MS, () => this.#cut());
   }
@@ -137,31 +138,52 @@ class LinkSocket implements SocketLike {
     if (bytes.length > this.#link.room)
       throw new CibError("too_large", `command: ${bytes.length} bytes, this link takes ${this.#link.room}; use HTTP`);
     this.#sent = true;
-    this.#line.send(this.#link.seal(bytes));
+    this.#seal(bytes);
     if (this.#link.spent) this.close();
   }
 
   close(): void {
     if (this.#closed) return;
-    if (this.#link.state === "live") this.#line.send(this.#link.seal(BYE));
+    if (this.#link.state === "live") this.#seal(BYE);
     this.#line.close(1000, "");
     // A box that has stopped answering does not close either.
     this.#lost(1000, "");
   }
 
+  #seal(plaintext: Uint8Array): void {
+    this.#line.send(this.#link.seal(plaintext) as Uint8Array<ArrayBuffer>);
+  }
+
   #received(data: unknown): void {
-    if (this.#closed) return;
-    try {
-      if (typeof data === "string") throw new SyntaxError("link: a text message");
-      const bytes = data instanceof Uint8Array ? data : new Uint8Array(data as ArrayBuffer);
-      for (const taken of this.#take(bytes)) {
-        if (taken.kind === "greeted") this.#opened();
-        if (taken.kind === "record") this.#record(taken.plaintext);
-        if (this.#closed) return;
+    const messages = this.#messages(data);
+    while (!this.#closed) {
+      let next: IteratorResult<Uint8Array | "greeted", void>;
+      try {
+        next = messages.next();
+      } catch {
+        // Altered, cut short, or not from the holder of the secret: there is nothing to say to whoever it is.
+        this.#cut();
+        return;
       }
-    } catch {
-      // Altered, cut short, or not from the holder of the secret: there is nothing to say to whoever it is.
-      this.#cut();
+      if (next.done) return;
+      const { value } = next;
+      if (value === "greeted") this.#opened();
+      else call(() => this.onmessage?.({ data: value }));
+    }
+  }
+
+  /** What came, one by one. Throws where it is no record of the box. */
+  *#messages(data: unknown): Generator<Uint8Array | "greeted", void> {
+    if (typeof data === "string") throw new SyntaxError("link: a text message");
+    const bytes = data instanceof Uint8Array ? data : new Uint8Array(data as ArrayBuffer);
+    for (const taken of this.#take(bytes)) {
+      if (taken.kind === "greeted") yield "greeted";
+      if (taken.kind !== "record") continue;
+      this.#silentTicks = 0;
+      for (const item of itemsOf(taken.plaintext)) {
+        this.#bye ??= byeIn(item);
+        yield item;
+      }
     }
   }
 
@@ -171,16 +193,8 @@ class LinkSocket implements SocketLike {
     this.#cancelTimer();
     this.#cancelTimer = this.#timers.after(TICK_MS, () => this.#tick());
     // The link lives at the box with the first record, whatever is in it.
-    this.#line.send(this.#link.seal(new Uint8Array()));
-    this.onopen?.();
-  }
-
-  #record(plaintext: Uint8Array): void {
-    this.#silentTicks = 0;
-    for (const item of itemsOf(plaintext)) {
-      this.#bye ??= byeIn(item);
-      this.onmessage?.({ data: item });
-    }
+    this.#seal(new Uint8Array());
+    call(() => this.onopen?.());
   }
 
   #tick(): void {
@@ -188,7 +202,7 @@ class LinkSocket implements SocketLike {
       this.#cut();
       return;
     }
-    if (!this.#sent) this.#line.send(this.#link.seal(new Uint8Array()));
+    if (!this.#sent) this.#seal(new Uint8Array());
     this.#sent = false;
     this.#cancelTimer = this.#timers.after(TICK_MS, () => this.#tick());
   }
@@ -202,7 +216,8 @@ class LinkSocket implements SocketLike {
     if (this.#closed) return;
     this.#closed = true;
     this.#cancelTimer();
-    this.onclose?.(this.#ending(code, reason));
+    const ending = this.#ending(code, reason);
+    call(() => this.onclose?.(ending));
   }
 
   /** As a WebSocket with a token would have ended: codes of the error table. */
@@ -234,7 +249,7 @@ function codeOf(bye: string): number {
 function byeIn(item: Uint8Array): string | undefined {
   // A map of one pair: everything else is longer to look at.
   if (item[0] !== 0xa1) return undefined;
-  const { bye } = decodeValue(item) as { bye?: unknown };
+  const { bye } = fromCbor(item) as { bye?: unknown };
   return typeof bye === "string" ? bye : undefined;
 }
 
@@ -245,5 +260,5 @@ function random(size: number): Uint8Array {
 function fromHex(name: string, text: string, size: number): Uint8Array {
   if (text.length !== 2 * size || !/^[0-9a-f]*$/i.test(text))
     throw new TypeError(`${name}: expected ${2 * size} hex digits, got ${text.length} characters`);
-  return Uint8Array.from({ length: size }, (_, i) => Number.parseInt(text.slice(2 * i, 2 * i + 2), 16));
+  return hexBytes(text);
 }

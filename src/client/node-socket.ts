@@ -15,7 +15,7 @@ const REFUSED = 4000;
 
 export interface NodeSocketOptions {
   /** PEM of the certificate (or its authority) that the box shows. */
-  readonly ca?: string | Buffer;
+  readonly ca?: string | Uint8Array;
 }
 
 /** A WebSocket as browsers have it, as far as the client needs it. A refused upgrade closes with 4000 + HTTP status. */
@@ -33,7 +33,7 @@ export class NodeSocket implements SocketLike {
       handshakeTimeout: OPEN_DEADLINE_MS,
       maxPayload: MAX_MESSAGE_BYTES,
       perMessageDeflate: false,
-      ...(ca !== undefined && { ca }),
+      ...(ca !== undefined && { ca: typeof ca === "string" ? ca : Buffer.from(ca) }),
     });
     // Said of a connection that never was.
     let why = "ETIMEDOUT";

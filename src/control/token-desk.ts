@@ -14,6 +14,8 @@ export class TokenDesk {
   readonly #keys: DeviceKeys;
   readonly #once: Once;
   readonly #now: () => number;
+  /** Revoked, but their keys are still on the disk: a repeat finishes that. */
+  readonly #unfinished = new Map<string, TokenRecord>();
 
   constructor(tokens: Tokens, keys: DeviceKeys, once: Once, now: () => number) {
     this.#tokens = tokens;
@@ -65,10 +67,12 @@ export class TokenDesk {
   }
 
   revoke(who: Principal, id: string): Reply {
-    const token = this.#tokens.revocable().find((each) => each.id === id);
+    const token = this.#tokens.revocable().find((each) => each.id === id) ?? this.#unfinished.get(id);
     if (token === undefined || !this.#mayManage(who, token)) throw new CibError("not_found", `no token ${id}`);
     this.#tokens.revoke(id);
+    this.#unfinished.set(id, token);
     this.#keys.keepOnly((each) => this.#tokens.has(each));
+    this.#unfinished.clear();
     return { body: { id, revoked: true } };
   }
 

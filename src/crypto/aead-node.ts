@@ -20,6 +20,17 @@ const X25519 = { kty: "OKP", crv: "X25519" } as const;
 /** A private key must name its public one; OpenSSL computes its own and does not look. */
 const ANY = Buffer.alloc(KEY_BYTES).toString("base64url");
 
+/**
+ * What is allocated here is cut from slabs, so that a record of 200 bytes costs no ArrayBuffer of its own. Node's pool
+ * does as much, but from it come the log's lines too: among the records of fifty links each line, kept long after them,
+ * would keep a whole slab.
+ */
+const SLAB_BYTES = 8 * 1024;
+/** What is longer than this gets memory of its own: no slab ends with more than a quarter unused. */
+const SLAB_SHARE_BYTES = SLAB_BYTES / 4;
+let slab = Buffer.alloc(0);
+let slabUsed = SLAB_BYTES;
+
 class NodeAead implements Aead {
   readonly #key: Uint8Array;
 
@@ -92,8 +103,16 @@ export const nodeProvider: Provider = {
 
   equal: (a, b) => a.length === b.length && timingSafeEqual(a, b),
 
-  // Of Node's pool: a record of 200 bytes costs no ArrayBuffer of its own.
-  alloc: (size) => Buffer.allocUnsafe(size),
+  alloc(size) {
+    if (size > SLAB_SHARE_BYTES) return Buffer.allocUnsafeSlow(size);
+    if (slabUsed + size > SLAB_BYTES) {
+      slab = Buffer.allocUnsafeSlow(SLAB_BYTES);
+      slabUsed = 0;
+    }
+    const bytes = slab.subarray(slabUsed, slabUsed + size);
+    slabUsed += size;
+    return bytes;
+  },
 };
 
 function privateKey(secret: Uint8Array): KeyObject {

@@ -109,8 +109,12 @@ export abstract class Link {
       throw new Error("link: nothing may be sent before it lives");
     if (plaintext.length > this.#room)
       throw new RangeError(`plaintext: the peer accepts ${this.#room} bytes, got ${plaintext.length}`);
-    const sealer = this.#sealer;
-    return this.#guarded(() => sealer.seal(plaintext));
+    try {
+      return this.#sealer.seal(plaintext);
+    } catch (thrown) {
+      this.#close("closed");
+      throw thrown;
+    }
   }
 
   /** The peer's bye stood in a record that held: the one clean end. Nothing may follow it. */

@@ -1,7 +1,9 @@
-/** The codec: frames and messages as CBOR and JSON. A frame is encoded at most once per encoding; every sink shares the bytes. */
+/** The codec: frames and messages as CBOR and JSON, at the box. A frame is encoded at most once per encoding; every sink shares the bytes. */
 import { Encoder } from "cbor-x";
-import { type Frame, type FrameTypeName, type PtyFrame, type SessionId, sessionId } from "./frame.ts";
-import { CUT_FIELDS, type Field, type FrameType, OPTION_KEYS, TODO_KEYS, TYPES } from "./registry.ts";
+import { sessionBytes, sessionText } from "./bytes.ts";
+import { type Frame, type FrameTypeName, type PtyFrame, sessionId } from "./frame.ts";
+import { FIELDS } from "./item.ts";
+import { type Field, OPTION_KEYS, TODO_KEYS, TYPES } from "./registry.ts";
 
 // The defaults of cbor-x emit records and tags that a microcontroller does not know (STYLE, cbor-x).
 const OPTIONS = {
@@ -21,13 +23,6 @@ const MIN_INT32 = -(2 ** 31);
 
 /** `{"session":"` + 36 characters + `","seq":`: where the seq's digits begin in every line of the log. */
 export const SEQ_AT = 12 + 36 + 8;
-
-const FIELDS = new Map<string, ReadonlyMap<string, Field>>(
-  Object.entries(TYPES as Record<string, FrameType>).map(([name, type]) => [
-    name,
-    new Map<string, Field>([...Object.entries(type.fields), ...Object.entries(CUT_FIELDS)]),
-  ]),
-);
 
 /** One frame and its encodings, each made on first use and then shared. Never changed afterwards. */
 export class Encoded {
@@ -117,26 +112,6 @@ export function cborOf(frame: Frame | PtyFrame): Buffer {
   return cbor.encode([TYPES[frame.type].number, whole(place), whole(frame.ts), sessionBytes(frame.session), data]);
 }
 
-/** The inverse of `cborOf`, for clients. Unknown types give undefined: skip them. Throws SyntaxError on anything else. */
-export function frameOf(item: unknown): Frame | PtyFrame | undefined {
-  if (!Array.isArray(item) || item.length < 5) throw new SyntaxError("frame: expected [type, seq, ts, session, data]");
-  const [number, place, ts, session, data] = item as unknown[];
-  const type = NAMES.get(Number(number));
-  if (type === undefined) return undefined;
-  const fields: Record<string, unknown> = {};
-  for (const [name, field] of FIELDS.get(type) as ReadonlyMap<string, Field>) {
-    const value = (data as Record<number, unknown> | undefined)?.[field.key];
-    if (value !== undefined) fields[name] = plainValue(field, value);
-  }
-  const head = {
-    session: sessionText(session as Uint8Array),
-    [type === "pty.raw" ? "offset" : "seq"]: Number(place),
-    ts: Number(ts),
-    type,
-  };
-  return { ...head, ...fields } as unknown as Frame | PtyFrame;
-}
-
 /** Any command or reply as CBOR, with text keys; `session` values as 16 bytes. */
 export function encodeValue(value: unknown): Buffer {
   return cbor.encode(wire(value, true));
@@ -155,21 +130,6 @@ export function decodeValue(bytes: Uint8Array): unknown {
   }
   return received(value, 0);
 }
-
-/** 16 bytes of a session id. */
-export function sessionBytes(id: string): Buffer {
-  return Buffer.from(id.replaceAll("-", ""), "hex");
-}
-
-/** The UUID text of 16 bytes. */
-export function sessionText(bytes: Uint8Array): SessionId {
-  const hex = Buffer.from(bytes.buffer, bytes.byteOffset, bytes.byteLength).toString("hex");
-  return hex.replace(/^(.{8})(.{4})(.{4})(.{4})(.{12})$/, "$1-$2-$3-$4-$5") as SessionId;
-}
-
-const NAMES = new Map<number, FrameTypeName>(
-  Object.entries(TYPES).map(([name, type]) => [type.number, name as FrameTypeName]),
-);
 
 /** Whole numbers past 32 bits would become floats in cbor-x: as BigInt they stay integers. */
 function whole(value: number): number | bigint {
@@ -192,13 +152,6 @@ function wireValue(field: Field, value: unknown): unknown {
   }
 }
 
-function plainValue(field: Field, value: unknown): unknown {
-  if (field.kind === "uint") return Number(value);
-  if (field.kind === "todos") return (value as object[]).map((item) => named(item, TODO_KEYS));
-  if (field.kind === "options") return (value as object[]).map((item) => named(item, OPTION_KEYS));
-  return field.kind === "json" ? received(value, 0) : value;
-}
-
 function keyed(item: object, keys: Readonly<Record<string, number>>): Map<number, unknown> {
   const map = new Map<number, unknown>();
   for (const [name, key] of Object.entries(keys)) {
@@ -208,19 +161,16 @@ function keyed(item: object, keys: Readonly<Record<string, number>>): Map<number
   return map;
 }
 
-function named(item: object, keys: Readonly<Record<string, number>>): Record<string, unknown> {
-  const pairs = Object.entries(keys).map(([name, key]) => [name, (item as Record<number, unknown>)[key]] as const);
-  return Object.fromEntries(pairs.filter(([, value]) => value !== undefined));
-}
-
 /**
  * JSON-like values for the wire: big whole numbers as BigInt, undefined left out, session ids as bytes where `ids`.
  * A lone surrogate, as a cut in UTF-16 leaves it, becomes U+FFFD: UTF-8 has no form for it and strict readers refuse the frame.
  */
 function wire(value: unknown, ids: boolean, key?: string): unknown {
   if (typeof value === "number") return Number.isSafeInteger(value) ? whole(value) : value;
-  if (typeof value === "string")
-    return ids && key === "session" && sessionId(value) ? sessionBytes(value) : value.toWellFormed();
+  if (typeof value === "string") {
+    const session = ids && key === "session" ? sessionId(value) : undefined;
+    return session === undefined ? value.toWellFormed() : sessionBytes(session);
+  }
   if (Array.isArray(value)) return value.map((item) => wire(item, ids));
   if (typeof value === "object" && value !== null && !ArrayBuffer.isView(value)) {
     const out = new Map<string, unknown>();

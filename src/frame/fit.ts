@@ -10,20 +10,12 @@ export const MIN_JSON_BYTES = 512;
 /** A piece carries at least this much text, or the other fields are shortened: a code point may need 6 bytes. */
 const MIN_PIECE_BYTES = 16;
 
-/** Fields that tell what a frame belongs to: they are cut last. */
-const IDENTITY: ReadonlySet<string> = new Set([
-  "id",
-  "message",
-  "agent",
-  "tool",
-  "by",
-  "input",
-  "code",
-  "name",
-  "event",
-]);
-/** Longer than this it identifies nothing any more, and may be cut like the rest. */
-const MAX_IDENTITY_BYTES = 68;
+/** Other fields that tell what a frame is about: behind the ids they are cut last. */
+const TELLING: ReadonlySet<string> = new Set(["tool", "code", "name", "event"]);
+/** Longer than this they are cut like the rest. */
+const MAX_TELLING_BYTES = 68;
+/** The longest of our ids, a question's (MAX_ASK_ID_BYTES) with its quotes or head; a longer one is none of ours, and comes last. */
+const MAX_ID_BYTES = 162;
 
 type Format = "json" | "cbor";
 
@@ -177,11 +169,17 @@ function shorten(frame: Frame, wholeBytes: number, max: number, cost: Cost): Fra
     const clipped = clip(value, max);
     return { name, value: clipped, floor, more: cost.value(clipped) - floor };
   });
-  // Identity first, then the small before the large: whatever fits its share leaves more to those behind it.
-  const first = (e: { name: string; more: number }) => (IDENTITY.has(e.name) && e.more <= MAX_IDENTITY_BYTES ? 0 : 1);
-  sized.sort((a, b) => first(a) - first(b) || a.more - b.more);
+  // Ids first, then the small before the large: whatever fits its share leaves more to those behind it.
+  const rank = ({ name, more }: { name: string; more: number }) => {
+    if (fields[name]?.id) return more > MAX_ID_BYTES ? 4 : name === "id" ? 0 : 1;
+    return TELLING.has(name) && more <= MAX_TELLING_BYTES ? 2 : 3;
+  };
+  sized.sort((a, b) => rank(a) - rank(b) || a.more - b.more);
   for (const [i, entry] of sized.entries()) {
-    const share = first(entry) === 0 ? room : Math.floor(room / (sized.length - i));
+    const isId = fields[entry.name]?.id === true;
+    // A piece of an id is the id of something else, or of nothing.
+    if (isId && (entry.more > room || entry.value !== frame[entry.name as keyof Frame])) continue;
+    const share = isId || rank(entry) === 2 ? room : Math.floor(room / (sized.length - i));
     const kept = shrink(entry.value, entry.floor + share, cost, isStrict(fields[entry.name]));
     if (kept === undefined) continue;
     emptied[entry.name] = kept;
@@ -258,9 +256,13 @@ function shrinkMap(map: object, budget: number, cost: Cost, strict: boolean): ob
   }));
   sized.sort((a, b) => a.size - b.size);
   const kept = new Map<string, unknown>();
-  for (const [i, { key, value }] of sized.entries()) {
+  // A task whose id is cut is another task.
+  const isId = (key: string) => strict && key === "id";
+  if (strict) sized.sort((a, b) => Number(isId(b.key)) - Number(isId(a.key)));
+  for (const [i, { key, value, size }] of sized.entries()) {
     const beside = cost.key(key) + cost.comma;
-    const part = shrink(value, Math.floor(room / (sized.length - i)) - beside, cost, strict);
+    if (isId(key) && size > room) return undefined;
+    const part = isId(key) ? value : shrink(value, Math.floor(room / (sized.length - i)) - beside, cost, strict);
     if (part === undefined) {
       if (strict) return undefined;
       continue;

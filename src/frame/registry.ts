@@ -12,6 +12,8 @@ export interface Field {
   readonly key: number;
   readonly kind: FieldKind;
   readonly optional?: true;
+  /** It names something that a client may have to give back: on a small client whole or empty, never cut. */
+  readonly id?: true;
   /** The closed set of values, for `text`. */
   readonly values?: readonly string[];
 }
@@ -25,6 +27,8 @@ export interface FrameType {
 }
 
 const text = (key: number) => ({ key, kind: "text" }) as const;
+const ident = (key: number) => ({ key, kind: "text", id: true }) as const;
+const maybeIdent = (key: number) => ({ key, kind: "text", id: true, optional: true }) as const;
 const maybeText = (key: number) => ({ key, kind: "text", optional: true }) as const;
 const uint = (key: number) => ({ key, kind: "uint" }) as const;
 const maybeUint = (key: number) => ({ key, kind: "uint", optional: true }) as const;
@@ -33,28 +37,28 @@ export const TYPES = {
   "text.delta": {
     number: 1,
     when: "assistant text streams",
-    fields: { text: text(0), message: maybeText(1), agent: maybeText(2) },
+    fields: { text: text(0), message: maybeIdent(1), agent: maybeIdent(2) },
   },
   thinking: {
     number: 2,
     when: "extended thinking (CIB_THINKING)",
-    fields: { text: text(0), message: maybeText(1), agent: maybeText(2) },
+    fields: { text: text(0), message: maybeIdent(1), agent: maybeIdent(2) },
   },
   "tool.use.start": {
     number: 3,
     when: "a tool is called",
-    fields: { id: text(0), tool: text(1), input: { key: 2, kind: "json" }, agent: maybeText(3) },
+    fields: { id: ident(0), tool: text(1), input: { key: 2, kind: "json" }, agent: maybeIdent(3) },
   },
   "tool.use.result": {
     number: 4,
     when: "a tool returned",
     fields: {
-      id: text(0),
+      id: ident(0),
       tool: text(1),
       output: { key: 2, kind: "json" },
       error: maybeText(3),
       duration_ms: uint(4),
-      agent: maybeText(5),
+      agent: maybeIdent(5),
     },
   },
   "todo.update": {
@@ -66,7 +70,7 @@ export const TYPES = {
     number: 6,
     when: "the model, or a permission, waits for a person; one frame a question",
     fields: {
-      id: text(0),
+      id: ident(0),
       of: uint(1),
       kind: { key: 2, kind: "text", values: ["question", "permission"] },
       prompt: text(3),
@@ -83,7 +87,7 @@ export const TYPES = {
   "ask.answer": {
     number: 7,
     when: "a question was settled: by whom and where, or lost",
-    fields: { id: text(0), answer: { key: 1, kind: "json" }, by: text(2) },
+    fields: { id: ident(0), answer: { key: 1, kind: "json" }, by: ident(2) },
   },
   usage: {
     number: 8,
@@ -119,7 +123,7 @@ export const TYPES = {
       version: maybeText(5),
       permission_mode: maybeText(6),
       effort: maybeText(7),
-      claude_session: maybeText(8),
+      claude_session: maybeIdent(8),
       note: maybeText(9),
     },
   },
@@ -137,11 +141,11 @@ export const TYPES = {
     number: 13,
     when: "an input moved on",
     fields: {
-      id: maybeText(0),
-      by: text(1),
+      id: maybeIdent(0),
+      by: ident(1),
       text: maybeText(2),
       state: { key: 3, kind: "text", values: ["accepted", "delivered", "failed"] },
-      input: maybeText(4),
+      input: maybeIdent(4),
       reason: maybeText(5),
     },
   },

@@ -23,4 +23,6 @@ export interface Sink {
   /** Retention pruned frames that this reader had not seen: the next frame has seq `to`. */
   gap(from: number, to: number): void;
   close(reason: CloseReason): void;
+  /** Grows while the peer reads; asked while the sink is full. Left out: only `drained` says that it does. */
+  taken?(): number;
 }

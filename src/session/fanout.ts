@@ -17,7 +17,7 @@ const TURN_SCAN = 1024;
 const TURN_LANE_FRAMES = 4;
 /** Frames looked at in one turn of the loop for all sinks together: 4,096 × 2 µs = 8 ms. */
 const LOOP_SCAN = 4096;
-/** A sink that is full this long has a client that does not read. */
+/** A sink that is full this long, and has got rid of nothing meanwhile, has a client that does not read. */
 export const STALL_MS = 60_000;
 
 export interface FanoutOptions {
@@ -110,7 +110,17 @@ export class Fanout {
 
   /** For readers only: this one is full; if it stays so, its client does not read. */
   watch(reader: Follower): () => void {
-    return this.#clock.after(STALL_MS, () => this.end(reader, "too_far_behind"));
+    let before = reader.sink.taken?.() ?? 0;
+    let cancel: () => void;
+    const look = () => {
+      const taken = reader.sink.taken?.() ?? 0;
+      if (taken <= before) return this.end(reader, "too_far_behind");
+      // Slow is not gone: a frame of 1 MiB takes a small client more than a minute.
+      before = taken;
+      cancel = this.#clock.after(STALL_MS, look);
+    };
+    cancel = this.#clock.after(STALL_MS, look);
+    return () => cancel();
   }
 
   /** Ends one attachment and says why. */
@@ -149,10 +159,10 @@ export class Fanout {
   /** One turn; returns what it cost in frames looked at. */
   #turnOf(reader: Follower): number {
     try {
-      const { answer, looked } = reader.turn();
+      const answer = reader.turn();
       if (answer === "more" && this.#readers.has(reader)) this.#ready.add(reader);
       if (answer === "gone") this.drop(reader);
-      return looked;
+      return reader.looked;
     } catch (thrown) {
       this.#fault("fanout", thrown);
       // "detached" sends the client back to attach again from its last frame.
@@ -162,10 +172,15 @@ export class Fanout {
   }
 }
 
+/** What a turn came to: nothing more for now, more at once, or a sink that takes no more, for now or for good. */
+type Answer = "idle" | "more" | "full" | "gone";
+
 /** One sink and how far it has got. */
 class Follower implements Reader {
   readonly sink: Sink;
   full = false;
+  /** Frames that its last turn looked at. */
+  looked = 0;
   readonly #fanout: Fanout;
   readonly #log: Log;
   readonly #lane: PtyLane | undefined;
@@ -228,41 +243,36 @@ class Follower implements Reader {
   }
 
   /** Frames and terminal bytes, first the one and then the other by turns: neither waits for the end of a replay of the other. */
-  turn(): { answer: "idle" | "more" | "full" | "gone"; looked: number } {
+  turn(): Answer {
+    this.looked = 0;
     this.#laneFirst = !this.#laneFirst && this.#laneCursor !== undefined;
-    let looked = 0;
-    const frames = () => {
-      const turn = this.#frames();
-      looked += turn.looked;
-      return turn.answer;
-    };
-    const [first, second] = this.#laneFirst ? [() => this.#bytes(), frames] : [frames, () => this.#bytes()];
-    const one = first();
-    if (one === "gone" || one === "full") return { answer: one, looked };
-    const two = second();
-    return { answer: two === "idle" ? one : two, looked };
+    const one = this.#laneFirst ? this.#bytes() : this.#frames();
+    if (one === "gone" || one === "full") return one;
+    const two = this.#laneFirst ? this.#frames() : this.#bytes();
+    return two === "idle" ? one : two;
   }
 
-  #frames(): { answer: "idle" | "more" | "full" | "gone"; looked: number } {
+  #frames(): Answer {
     let bytes = 0;
     let written = 0;
-    for (let looked = 0; ; looked++) {
-      if (looked === TURN_SCAN || written === TURN_FRAMES || bytes >= TURN_BYTES) return { answer: "more", looked };
+    while (this.looked < TURN_SCAN && written < TURN_FRAMES && bytes < TURN_BYTES) {
       const frame = this.#log.take(this.#cursor);
-      if (frame === undefined) return { answer: "idle", looked };
+      if (frame === undefined) return "idle";
+      this.looked++;
       const want = this.#want;
       this.#want = frame.seq + 1;
       if (frame.seq > want) this.sink.gap(want, frame.seq);
-      if (this.#ended) return { answer: "gone", looked };
+      if (this.#ended) return "gone";
       if ((frame.bit & this.#mask) === 0) continue;
       written++;
       bytes += frame.json().length;
       const answer = this.#write(frame);
-      if (answer !== "ok") return { answer, looked };
+      if (answer !== "ok") return answer;
     }
+    return "more";
   }
 
-  #bytes(): "idle" | "more" | "full" | "gone" {
+  #bytes(): Answer {
     const cursor = this.#laneCursor;
     if (cursor === undefined || this.#lane === undefined) return "idle";
     for (let left = TURN_LANE_FRAMES; left > 0; left--) {

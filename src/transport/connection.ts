@@ -7,6 +7,7 @@ import type { CloseReason } from "../frame/sink.ts";
 import { checkSize, Feed, type FeedHost } from "./feed.ts";
 import { refusal, reOf, runRequest } from "./requests.ts";
 import type { Socket, SocketEvents } from "./socket.ts";
+import { soon } from "./soon.ts";
 import { type Format, pack, unpack } from "./values.ts";
 
 /** Where the cursors go on. */
@@ -42,8 +43,11 @@ export class Connection implements SocketEvents, FeedHost {
   readonly #onEnded = () => this.bye(this.#who.ended.reason === "expired" ? "expired" : "revoked");
   #running = 0;
   #malformed = 0;
-  #pending: Buffer[] = [];
+  /** What is due; undefined: nothing. */
+  #pending: Buffer[] | undefined;
   #pendingBytes = 0;
+  /** Ever, to tell what has been read from what waits. */
+  #sentBytes = 0;
   #flushing = false;
   #late: NodeJS.Timeout | undefined;
   /** One for good: a frame a turn to fifty devices would make a closure for each. */
@@ -133,7 +137,7 @@ export class Connection implements SocketEvents, FeedHost {
     this.#who.ended.removeEventListener("abort", this.#onEnded);
     for (const feed of this.#feeds.values()) feed.dispose();
     this.#feeds.clear();
-    this.#pending = [];
+    this.#pending = undefined;
     clearTimeout(this.#late);
     this.#forget();
   }
@@ -157,13 +161,17 @@ export class Connection implements SocketEvents, FeedHost {
     return this.#socket.buffered() + this.#pendingBytes;
   }
 
+  taken(): number {
+    return this.#socket.taken?.() ?? this.#sentBytes - this.#socket.buffered();
+  }
+
   /** Queues bytes until the running turn is over, so that its frames leave in one system call. */
   push(bytes: Buffer): void {
     if (!this.#open) return;
     this.#hold(bytes);
     if (this.#flushing) return;
     this.#flushing = true;
-    queueMicrotask(this.#flushNow);
+    soon(this.#flushNow);
   }
 
   /** The same for what nobody waits for: it goes with what comes next. A key's echo must not queue behind its reply. */
@@ -174,7 +182,8 @@ export class Connection implements SocketEvents, FeedHost {
   }
 
   #hold(bytes: Buffer): void {
-    this.#pending.push(bytes);
+    if (this.#pending === undefined) this.#pending = [bytes];
+    else this.#pending.push(bytes);
     this.#pendingBytes += bytes.length;
   }
 
@@ -197,10 +206,11 @@ export class Connection implements SocketEvents, FeedHost {
     if (this.#late !== undefined) clearTimeout(this.#late);
     this.#late = undefined;
     const messages = this.#pending;
-    this.#pending = [];
+    if (!this.open || messages === undefined) return;
+    this.#sentBytes += this.#pendingBytes;
+    this.#pending = undefined;
     this.#pendingBytes = 0;
-    if (!this.open || messages.length === 0) return;
-    this.#socket.cork(() => void messages.every((bytes) => this.#send(bytes)));
+    if (!this.#socket.send(messages, this.#format === "cbor")) this.#overrun();
     // All of it went out: no drain event will come. In a later turn, so that one fast reader starves nobody.
     if (this.#socket.buffered() <= LOW_WATER_BYTES) {
       for (const feed of this.#feeds.values()) if (feed.full) setImmediate(() => feed.drained());
@@ -208,12 +218,6 @@ export class Connection implements SocketEvents, FeedHost {
   }
 
   /** The cursors stop at HIGH_WATER_BYTES, so a refused message is a fault of ours: the socket must not go on without it. */
-  #send(bytes: Buffer): boolean {
-    const sent = this.#socket.send(bytes, this.#format === "cbor");
-    if (!sent) this.#overrun();
-    return sent;
-  }
-
   #overrun(): void {
     if (!this.open) return;
     this.#fault(new Error(`websocket: a message was dropped with ${this.#socket.buffered()} bytes waiting`));
@@ -240,9 +244,12 @@ export class Connection implements SocketEvents, FeedHost {
       const { id: _id, cmd: _cmd, ...args } = message;
       return cmd === "attach" ? this.#attach(args) : this.#detach(args);
     }
-    if (this.#control.signal === undefined) this.#gone ??= new AbortController();
-    const signal = this.#control.signal ?? this.#gone?.signal;
-    return runRequest(this.#control, this.#who, message, signal ?? this.#who.ended);
+    return runRequest(this.#control, this.#who, message, this.#control.signal ?? this.#untilGone());
+  }
+
+  #untilGone(): AbortSignal {
+    this.#gone ??= new AbortController();
+    return this.#gone.signal;
   }
 
   #attach(args: Readonly<Record<string, unknown>>): Verdict {

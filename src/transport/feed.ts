@@ -14,6 +14,8 @@ export const HIGH_WATER_BYTES = 64 * 1024;
 export interface FeedHost {
   readonly open: boolean;
   buffered(): number;
+  /** Grows while the peer reads. */
+  taken(): number;
   push(bytes: Buffer): void;
   ended(feed: Feed, session: SessionId, reason: CloseReason): void;
   gap(session: SessionId, from: number, to: number): void;
@@ -50,6 +52,10 @@ export class Feed implements Sink {
 
   close(reason: CloseReason): void {
     this.#connection.ended(this, this.#session, reason);
+  }
+
+  taken(): number {
+    return this.#connection.taken();
   }
 
   drained(): void {

@@ -104,7 +104,7 @@ export class LinkCaller implements Caller {
     try {
       for (const taken of this.#peer.take(bytes)) {
         if (this.#isCut) return;
-        if (taken.kind === "reply") this.#line.write(taken.bytes);
+        if (taken.kind === "reply") this.#line.write([taken.bytes]);
         else if (taken.kind === "record") this.#record(taken.plaintext, taken.first);
       }
     } catch (thrown) {
@@ -163,9 +163,9 @@ export class LinkCaller implements Caller {
     this.#cancelDeadline();
     const { control, now } = this.#house;
     const carry: Carry = {
-      write: (record) => this.#line.write(record),
+      write: (records) => this.#line.write(records),
       waiting: () => this.#line.waiting(),
-      cork: (body) => this.#line.cork(body),
+      taken: () => this.#line.taken?.(),
       end: () => this.#end(),
     };
     this.#records = new Records(this.#peer, carry, now);

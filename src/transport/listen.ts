@@ -8,24 +8,40 @@ interface Address {
   readonly optional?: true;
 }
 
-/** A port that somebody else has; the message names the variable and says what to do. */
-export class PortTaken extends Error {
-  override readonly name = "PortTaken";
+/** What the system says when an address cannot be listened on. */
+interface Failure {
+  readonly code?: unknown;
+  readonly syscall?: unknown;
+  readonly port?: unknown;
+  readonly address?: unknown;
+  readonly hostname?: unknown;
+}
 
-  constructor(variable: string, address: Address, cause?: unknown) {
-    super(words(variable, address), { cause });
+/** An address that cannot be listened on; the message names the variable and says what to do. */
+export class CannotListen extends Error {
+  override readonly name = "CannotListen";
+
+  constructor(variable: string, address: Address, cause: unknown) {
+    super(words(variable, address, codeOf(cause)), { cause });
   }
 
   /** Turns a refused listen into one that names its variable, for `catch`. The addresses by their variables. */
-  static by(addresses: Readonly<Record<string, Address | undefined>>): (failure: unknown) => never {
-    return (failure) => {
-      const { port } = failure as { port?: unknown };
-      for (const [variable, address] of Object.entries(addresses))
-        if (codeOf(failure) === "EADDRINUSE" && address?.port === port)
-          throw new PortTaken(variable, address as Address, failure);
-      throw failure;
+  static by(addresses: Readonly<Record<string, Address | undefined>>): (thrown: unknown) => never {
+    return (thrown) => {
+      const failure = thrown as Failure;
+      const meant = Object.entries(addresses).filter(([, address]) => address !== undefined && isOf(failure, address));
+      // Two ports of one number: the host tells which. A name has become an address by then, and the first will do.
+      const [variable, address] =
+        meant.find(([, each]) => [failure.address, failure.hostname].includes(each?.host)) ?? meant[0] ?? [];
+      if (variable !== undefined && address !== undefined) throw new CannotListen(variable, address, thrown);
+      throw thrown;
     };
   }
+}
+
+function isOf({ syscall, port = 0, hostname }: Failure, address: Address): boolean {
+  if (syscall === "getaddrinfo") return hostname === address.host;
+  return syscall === "listen" && port === address.port;
 }
 
 /** The address, or undefined and a note where it is a default that is taken: whatever was asked for must work. */
@@ -35,7 +51,7 @@ export async function unlessTaken<A extends Address>(
   note: (line: string) => void,
 ): Promise<A | undefined> {
   if (address?.optional !== true || !(await isTaken(address))) return address;
-  note(words(variable, address));
+  note(words(variable, address, "EADDRINUSE"));
   return undefined;
 }
 
@@ -48,8 +64,22 @@ function isTaken({ host, port }: Address): Promise<boolean> {
   });
 }
 
-function words(variable: string, { host, port }: Address): string {
-  return `${variable}: port ${port} on ${host} is taken; choose another one, as in ${variable}=${host}:${port + 1}, or "off"`;
+function words(variable: string, { host, port }: Address, code: unknown): string {
+  const as = (text: string) => `${variable}: ${text}`;
+  const other = (next: number) => `choose another one, as in ${variable}=${host}:${next}, or "off"`;
+  switch (code) {
+    case "EADDRINUSE":
+      return as(`port ${port} on ${host} is taken; ${other(port + 1)}`);
+    case "EACCES":
+      return as(`this user may not listen on port ${port}; ${other(port + 8000)}`);
+    case "EADDRNOTAVAIL":
+      return as(`${host} is no address of this machine; name one of its own, 0.0.0.0 for all of them, or "off"`);
+    case "ENOTFOUND":
+    case "EAI_AGAIN":
+      return as(`no address is known for "${host}"; name one of this machine, 0.0.0.0 for all of them, or "off"`);
+    default:
+      return as(`cannot listen on port ${port} of ${host} (${String(code)}); choose another address, or "off"`);
+  }
 }
 
 function codeOf(failure: unknown): unknown {

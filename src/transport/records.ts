@@ -1,6 +1,7 @@
-/** Records: messages packed into a link's records and out of them again; what is due in one turn travels together. */
+/** Records: messages packed into a link's records; what is due in one turn travels together. */
 import type { LinkPeer } from "../control/control.ts";
 import { encodeValue } from "../frame/codec.ts";
+import { packed } from "./packed.ts";
 import type { Socket } from "./socket.ts";
 
 /** `{"bye": …}`: a map of one pair whose key is "bye" has this one beginning. */
@@ -9,11 +10,12 @@ const EMPTY = new Uint8Array();
 
 /** What carries the records: a TCP socket, a topic, a WebSocket. */
 export interface Carry {
-  write(record: Uint8Array): void;
+  /** In as few system calls as hold them. */
+  write(records: readonly Uint8Array[]): void;
   /** Bytes that wait for the peer to read. */
   waiting(): number;
-  /** Packs the writes of `body` together. */
-  cork(body: () => void): void;
+  /** Grows while the peer reads; undefined or left out: `waiting` says it all. */
+  taken?(): number | undefined;
   /** What was written still goes out, then it closes. */
   end(): void;
 }
@@ -24,9 +26,6 @@ export class Records implements Socket {
   readonly #peer: LinkPeer;
   readonly #carry: Carry;
   readonly #now: () => number;
-  #due: Uint8Array[] = [];
-  #dueBytes = 0;
-  #corked = false;
   #ended = false;
   #saidBye = false;
   #sentAt: number;
@@ -44,43 +43,40 @@ export class Records implements Socket {
     return this.#sentAt;
   }
 
-  send(message: Buffer | string, _binary: boolean): boolean {
-    if (!this.#open || typeof message === "string" || message.length > this.room) return false;
-    // No item is cut across two records.
-    if (this.#dueBytes + message.length > this.room) this.#seal();
-    this.#due.push(message);
-    this.#dueBytes += message.length;
-    this.#saidBye = isBye(message);
-    if (!this.#corked) this.#seal();
-    return this.#open;
+  send(messages: readonly Buffer[], _binary: boolean): boolean {
+    if (!this.#open) return false;
+    const plaintexts = packed(messages, this.room);
+    const records: Uint8Array[] = [];
+    for (const plaintext of plaintexts) {
+      if (plaintext.length > this.room) break;
+      records.push(this.#peer.seal(plaintext));
+      // While there are records left to say goodbye with.
+      if (this.#peer.spent) break;
+    }
+    const all = records.length === plaintexts.length;
+    const last = messages.at(-1);
+    this.#saidBye = all && last !== undefined && isBye(last);
+    this.#write(records);
+    return all && this.#open;
   }
 
   buffered(): number {
-    return this.#carry.waiting() + this.#dueBytes;
+    return this.#carry.waiting();
   }
 
-  cork(body: () => void): void {
-    this.#carry.cork(() => {
-      this.#corked = true;
-      try {
-        body();
-      } finally {
-        this.#corked = false;
-        this.#seal();
-      }
-    });
+  taken(): number | undefined {
+    return this.#carry.taken?.();
   }
 
   /** An empty record: the link is alive, though nothing happens. */
   keepAlive(): void {
-    if (this.#open) this.#write(EMPTY);
+    if (this.#open) this.#write([this.#peer.seal(EMPTY)]);
   }
 
   /** Ends with an authenticated bye, so that the client knows it for no truncation. */
   end(_code: number, reason: string): void {
     if (this.#ended) return;
-    if (this.#open && !this.#saidBye) this.send(encodeValue({ bye: reason }), true);
-    this.#seal();
+    if (this.#open && !this.#saidBye) this.send([encodeValue({ bye: reason })], true);
     this.#ended = true;
     this.#carry.end();
   }
@@ -90,20 +86,10 @@ export class Records implements Socket {
     return !this.#ended && this.#peer.state === "live";
   }
 
-  #seal(): void {
-    const due = this.#due;
-    const only = due[0];
-    if (only === undefined || !this.#open) return;
-    const plaintext = due.length === 1 ? only : Buffer.concat(due, this.#dueBytes);
-    this.#due = [];
-    this.#dueBytes = 0;
-    this.#write(plaintext);
-  }
-
-  #write(plaintext: Uint8Array): void {
+  #write(records: readonly Uint8Array[]): void {
+    if (records.length === 0) return;
     this.#sentAt = this.#now();
-    this.#carry.write(this.#peer.seal(plaintext));
-    // While there are records left to say it with.
+    this.#carry.write(records);
     if (this.#peer.spent && !this.#saidBye) this.end(1000, "rekey");
   }
 }

@@ -8,7 +8,16 @@ export const MAX_APART = 64;
 /** Longest address: IPv4 in IPv6 with a zone. */
 const MAX_ADDRESS_CHARS = 64;
 
-export type Carrier = "tcp" | "websocket" | "aes" | "mqtt";
+export type Carrier = "tcp" | "websocket" | "aes" | "mqtt" | "bridge";
+
+/** What each of them turns away. */
+const NOUNS: Readonly<Record<Carrier, string>> = {
+  tcp: "link",
+  websocket: "link",
+  aes: "request",
+  mqtt: "link",
+  bridge: "message",
+};
 
 /** What a carrier calls, once for each it turns away. `why`: a word of ours, never one of the peer's. */
 export type Refused = (carrier: Carrier, address: string, why: string) => void;
@@ -19,7 +28,7 @@ export type RefusalCounts = Readonly<Partial<Record<Carrier, Readonly<Record<str
 export interface RefusalsOptions {
   /** One line, without its end. */
   say(line: string): void;
-  /** What the log says of a reason; a reason that is not here speaks for itself. */
+  /** What the log says of a reason, or of "<carrier> <reason>"; a reason that is not here speaks for itself. */
   readonly words?: Readonly<Record<string, string>>;
   readonly timers?: Timers;
 }
@@ -91,9 +100,10 @@ export class Refusals implements Disposable {
     const { carrier, from, why, untold } = told;
     if (untold === 0) return;
     told.untold = 0;
-    const what = `${untold} ${carrier === "aes" ? "request" : "link"}${untold === 1 ? "" : "s"}`;
+    const what = `${untold} ${NOUNS[carrier]}${untold === 1 ? "" : "s"}`;
     const words = this.#options.words ?? {};
-    const said = Object.hasOwn(words, why) ? words[why] : why;
+    const known = [`${carrier} ${why}`, why].find((each) => Object.hasOwn(words, each));
+    const said = known === undefined ? why : words[known];
     this.#options.say(`${carrier}: ${what} refused from ${from}: ${said}`);
   }
 }

@@ -4,12 +4,15 @@
 export interface Socket {
   /** Longest message that the peer takes, in bytes; undefined: any. */
   readonly room?: number;
-  /** False when it was not taken: the socket is gone or over its limit. */
-  send(message: Buffer | string, binary: boolean): boolean;
+  /**
+   * Sends what is due, at least one message, in as few system calls as hold it: callers gather, so that nothing has to
+   * wait here. False when not all of it was taken: the socket is gone or over its limit.
+   */
+  send(messages: readonly Buffer[], binary: boolean): boolean;
   /** Bytes that wait for the peer to read. */
   buffered(): number;
-  /** Packs the sends of `body` into one system call. */
-  cork(body: () => void): void;
+  /** Grows while the peer reads; undefined or left out: `buffered` says it all. */
+  taken?(): number | undefined;
   end(code: number, reason: string): void;
 }
 

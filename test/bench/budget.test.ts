@@ -14,6 +14,13 @@ test("the bundle keeps its budget", () => {
   assert.deepEqual(exceeded({ "bundle.bytes": measure().bytes }, limits), []);
 });
 
+test("the client that a page loads keeps its budget", () => {
+  const { bytes, gzip } = measure("client/client.mjs");
+  assert.deepEqual(exceeded({ "bundle.client_bytes": bytes, "bundle.client_gzip": gzip }, limits), []);
+  // What is not in the table would be within it whatever it were.
+  assert.equal(exceeded({ "bundle.client_bytes": 1e9, "bundle.client_gzip": 1e9 }, limits).length, 2);
+});
+
 test("the bundle's parts add up to the bundle", () => {
   const { bytes, inputs } = measure();
   const sum = inputs.reduce((total, [, part]) => total + part, 0);

@@ -10,7 +10,7 @@ import { connect } from "../../src/client/client.ts";
 import { NodeSocket } from "../../src/client/node-socket.ts";
 import type { SessionId } from "../../src/frame/frame.ts";
 import { main } from "../../src/main.ts";
-import { deviceKey } from "../conformance/tcp-way.ts";
+import { deviceKey } from "../conformance/keys.ts";
 import { openWorld, type World } from "../conformance/world.ts";
 import { stage } from "./stage.ts";
 

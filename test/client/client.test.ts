@@ -3,8 +3,8 @@ import { describe, test } from "node:test";
 import { type Client, type ClientOptions, ConnectionLost, connect } from "../../src/client/client.ts";
 import type { Feed, Item } from "../../src/client/feed.ts";
 import { NodeSocket } from "../../src/client/node-socket.ts";
-import type { Timers } from "../../src/client/socket.ts";
-import type { CibError } from "../../src/errors.ts";
+import type { SocketLike, Timers } from "../../src/client/socket.ts";
+import { CibError } from "../../src/errors.ts";
 import { type Box, OTHER, openBox, READER, SESSION, TOKEN } from "../transport/http/fake.ts";
 
 /** Waits that end when the test says so. */
@@ -15,7 +15,10 @@ class HandTimers implements Timers {
     const wait = { ms, then };
     this.waits.push(wait);
     this.#told?.();
-    return () => this.waits.splice(this.waits.indexOf(wait), 1);
+    return () => {
+      const at = this.waits.indexOf(wait);
+      if (at >= 0) this.waits.splice(at, 1);
+    };
   }
   random(): number {
     return 0;
@@ -236,6 +239,132 @@ test("a feed cut off for falling behind comes back by itself", async () => {
   await r.timers.next();
   assert.deepEqual(seqs(await until(items, isSeq(2))), [2]);
 });
+
+test("a feed that the box ends alone comes back once, from where it was; the second time it says so", async () => {
+  await using r = await rig();
+  const items = begin(r.client.attach(SESSION, { from: 1 }));
+  r.box.control.say(text("a"));
+  await until(items, isSeq(1));
+  r.box.control.cut("detached");
+  r.box.control.say(text("b"));
+  const after = await until(items, isSeq(2));
+  assert.deepEqual([after[0]?.type, ...seqs(after)], ["verdict", 2]);
+  // The socket is the same: it was this attachment alone.
+  assert.equal(r.sockets.length, 1);
+  r.box.control.cut("detached");
+  await assert.rejects(
+    until(items, () => false),
+    /ended this attachment twice/,
+  );
+  assert.ok(await r.client.run({ cmd: "health" }));
+});
+
+test("a feed whose terminal is hidden from it goes on without, and says so", async () => {
+  await using r = await rig();
+  const { control } = r.box;
+  const attach = control.attach.bind(control);
+  const wanted: unknown[] = [];
+  let hidden = false;
+  control.attach = (who, want, sink) => {
+    wanted.push(want["pty"]);
+    if (hidden && want["pty"] === true) throw new CibError("forbidden", "pty: a hook hides it");
+    return attach(who, want, sink);
+  };
+  const items = begin(r.client.attach(SESSION, { from: 1, pty: true }));
+  const [first] = await until(items, (item) => item.type === "verdict");
+  assert.ok(first !== undefined && !("pty" in first));
+  hidden = true;
+  control.cut("detached");
+  control.say(text("a"));
+  const after = await until(items, isSeq(1));
+  assert.equal(after[0]?.type === "verdict" && after[0].pty, false);
+  // And so it stays, over lost connections.
+  r.sockets[0]?.terminate();
+  control.say(text("b"));
+  await r.timers.next();
+  await until(items, isSeq(2));
+  assert.deepEqual(wanted, [true, true, undefined, undefined]);
+});
+
+test("a box that is full is asked again, each time later, on the same socket", async () => {
+  await using r = await rig();
+  const { control } = r.box;
+  const attach = control.attach.bind(control);
+  let refusals = 2;
+  control.attach = (who, want, sink) => {
+    if (refusals-- > 0) throw new CibError("overloaded", "session: too many readers");
+    return attach(who, want, sink);
+  };
+  const items = begin(r.client.attach(SESSION, { from: 1 }));
+  control.say(text("a"));
+  // The generator begins with its first next.
+  const arrived = until(items, isSeq(1));
+  assert.deepEqual([await r.timers.next(), await r.timers.next()], [1_000, 2_000]);
+  assert.deepEqual(seqs(await arrived), [1]);
+  assert.equal(r.sockets.length, 1);
+});
+
+test("a feed that is left while the box is full asks no more", async () => {
+  await using r = await rig();
+  r.box.control.attach = () => {
+    throw new CibError("overloaded", "session: too many readers");
+  };
+  const feed = r.client.attach(SESSION);
+  const items = begin(feed);
+  const first = items.next();
+  await r.client.run({ cmd: "health" });
+  while (r.timers.waits.length === 0) await new Promise((resolve) => setImmediate(resolve));
+  feed.end();
+  assert.deepEqual(await first, { done: true, value: undefined });
+  assert.equal(r.timers.waits.length, 0);
+});
+
+test("a terminal that is refused from the start is refused", async () => {
+  await using r = await rig();
+  r.box.control.attach = () => {
+    throw new CibError("forbidden", "pty: a hook hides it");
+  };
+  await assert.rejects(
+    until(begin(r.client.attach(SESSION, { pty: true })), () => false),
+    { code: "forbidden" },
+  );
+});
+
+for (const [what, format, junk] of [
+  ["text that is no JSON", "json", "{"],
+  ["a JSON value that is no message", "json", "7"],
+  ["a terminal frame without bytes", "json", '{"type":"pty.raw","data":"%"}'],
+  ["bytes that are no CBOR", "cbor", Uint8Array.of(0xff)],
+  ["a CBOR value that is no message", "cbor", Uint8Array.of(0xf6)],
+  ["an array that is no frame", "cbor", Uint8Array.of(0x80)],
+] as const) {
+  test(`${what} ends the connection, and the feed goes on from before it`, async () => {
+    let connections = 0;
+    class Odd extends NodeSocket {
+      constructor(url: string, protocols: string[]) {
+        super(url, protocols);
+        if (++connections > 1) return;
+        let handler: SocketLike["onmessage"] = null;
+        // The verdict, a frame, and then this instead of the next.
+        let messages = 0;
+        Object.defineProperty(this, "onmessage", {
+          get: () => (event: { data: unknown }) => handler?.(++messages === 3 ? { data: junk } : event),
+          set: (given: SocketLike["onmessage"]) => {
+            handler = given;
+          },
+        });
+      }
+    }
+    await using r = await rig({ format, WebSocket: Odd });
+    for (const word of ["a", "b", "c", "d"]) r.box.control.say(text(word));
+    const items = begin(r.client.attach(SESSION, { from: 1 }));
+    await until(items, isSeq(1));
+    await r.timers.next();
+    const rest = await until(items, isSeq(4));
+    assert.deepEqual([rest[0]?.type, ...seqs(rest)], ["verdict", 2, 3, 4]);
+    assert.equal(connections, 2);
+  });
+}
 
 test("a reader that does not read holds a bounded number of frames, and gets them all in the end", async () => {
   await using r = await rig();

@@ -1,10 +1,8 @@
 /** The reference client over sealed links that are cut wherever it hurts: nothing lost, nothing twice. */
 import assert from "node:assert/strict";
-import { once } from "node:events";
-import { type AddressInfo, createServer, connect as dial, type Socket } from "node:net";
 import { test } from "node:test";
 import fc from "fast-check";
-import { type Client, connect } from "../../src/client/client.ts";
+import { type Client, type ClientOptions, connect } from "../../src/client/client.ts";
 import type { Item } from "../../src/client/feed.ts";
 import type { DeviceKey } from "../../src/client/link-socket.ts";
 import { NodeSocket } from "../../src/client/node-socket.ts";
@@ -13,8 +11,9 @@ import type { Timers } from "../../src/client/socket.ts";
 import { nodeProvider } from "../../src/crypto/aead-node.ts";
 import type { CibError } from "../../src/errors.ts";
 import type { SessionId } from "../../src/frame/frame.ts";
-import { deviceKey } from "../conformance/tcp-way.ts";
+import { deviceKey } from "../conformance/keys.ts";
 import { openWorld, type World } from "../conformance/world.ts";
+import { Cutter } from "./cutter.ts";
 
 /** Waits before coming back are no waits; the watch over silence stays. */
 const SOON: Timers = {
@@ -25,56 +24,15 @@ const SOON: Timers = {
   random: () => 0,
 };
 
-/** Carries bytes to the box and cuts each connection after so many bytes of its way back, until the cuts are used up. */
-class Cutter implements AsyncDisposable {
-  readonly #server = createServer((socket) => this.#carry(socket));
-  readonly #open = new Set<Socket>();
-  readonly #cuts: number[];
-  readonly #target: () => number;
-
-  constructor(target: () => number, cuts: readonly number[]) {
-    this.#target = target;
-    this.#cuts = [...cuts];
-  }
-
-  async listen(): Promise<number> {
-    this.#server.listen(0, "127.0.0.1");
-    await once(this.#server, "listening");
-    return (this.#server.address() as AddressInfo).port;
-  }
-
-  #carry(near: Socket): void {
-    const far = dial(this.#target(), "127.0.0.1");
-    let left = this.#cuts.shift() ?? Number.POSITIVE_INFINITY;
-    for (const socket of [near, far]) {
-      this.#open.add(socket);
-      socket.on("error", () => {});
-      socket.on("close", () => {
-        this.#open.delete(socket);
-        near.destroy();
-        far.destroy();
-      });
-    }
-    near.on("data", (chunk) => far.write(chunk));
-    far.on("data", (chunk) => {
-      near.write(chunk.subarray(0, Math.min(left, chunk.length)));
-      left -= chunk.length;
-      // What had arrived by then has arrived; the rest is lost, and so is what was on its way to the box.
-      if (left <= 0) near.end(() => near.destroy());
-    });
-  }
-
-  async [Symbol.asyncDispose](): Promise<void> {
-    for (const socket of this.#open) socket.destroy();
-    this.#server.close();
-    await once(this.#server, "close");
-  }
-}
-
 const WAYS = ["tcp", "websocket"] as const;
 
-function open(way: (typeof WAYS)[number], port: number, key: DeviceKey): Client {
-  const shared = { key, timers: SOON, provider: nodeProvider };
+function open(
+  way: (typeof WAYS)[number],
+  port: number,
+  key: DeviceKey,
+  onState: ClientOptions["onState"] = () => {},
+): Client {
+  const shared = { key, timers: SOON, provider: nodeProvider, onState };
   return way === "tcp"
     ? connect({ ...shared, url: `tcp://127.0.0.1:${port}`, Tcp: NodeTcp })
     : connect({ ...shared, url: `http://127.0.0.1:${port}`, WebSocket: NodeSocket });
@@ -188,6 +146,34 @@ for (const way of WAYS) {
     );
     assert.ok(await second.run({ cmd: "health" }));
     second.close();
+  });
+}
+
+for (const way of WAYS) {
+  test(`over ${way} what the caller's own function throws is told as uncaught, and the link lives on`, async (t) => {
+    const uncaught: unknown[] = [];
+    const real = globalThis.queueMicrotask;
+    t.mock.method(globalThis, "queueMicrotask", (then: () => void) =>
+      real(() => {
+        try {
+          then();
+        } catch (thrown) {
+          uncaught.push(thrown);
+        }
+      }),
+    );
+    await using world = await openWorld();
+    const states: string[] = [];
+    const fault = new Error("a status line that fails");
+    const client = open(way, portOf(way, world)(), await deviceKey(world), (state) => {
+      states.push(state);
+      throw fault;
+    });
+    assert.ok(await client.run({ cmd: "health" }));
+    assert.ok(await client.run({ cmd: "health" }));
+    assert.deepEqual(states, ["open"]);
+    assert.deepEqual(uncaught, [fault]);
+    client.close();
   });
 }
 

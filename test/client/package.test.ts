@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { test } from "node:test";
 import { fileURLToPath } from "node:url";
 import { promisify } from "node:util";
-import { deviceKey } from "../conformance/tcp-way.ts";
+import { deviceKey } from "../conformance/keys.ts";
 import { openWorld } from "../conformance/world.ts";
 
 const ROOT = fileURLToPath(new URL("../..", import.meta.url));

@@ -2,8 +2,9 @@
 import { nobleProvider } from "../../src/crypto/aead-noble.ts";
 import { ResponseOpener, type SealedRequest, sealRequest } from "../../src/crypto/envelope.ts";
 import { LinkKey } from "../../src/crypto/schedule.ts";
-import { decodeValue, encodeValue, frameOf } from "../../src/frame/codec.ts";
+import { decodeValue, encodeValue } from "../../src/frame/codec.ts";
 import type { Frame } from "../../src/frame/frame.ts";
+import { frameOf } from "../../src/frame/item.ts";
 import { itemsOf } from "../../src/frame/sequence.ts";
 import type { Arrived, DeviceKey } from "./link-client.ts";
 import { Inbox, Refused, type Verdict } from "./way.ts";

@@ -1,9 +1,8 @@
 /** The AES envelope as a way in: every command a request of its own, and a stream is one request that goes on. */
 import { ROUTES } from "../../src/transport/http/routes.ts";
 import { AesClient, type AesStream } from "./aes-client.ts";
-import { keysOf, NOBODY } from "./keys.ts";
+import { deviceKey, keysOf, NOBODY } from "./keys.ts";
 import type { DeviceKey } from "./link-client.ts";
-import { deviceKey } from "./tcp-way.ts";
 import { Refused, type Way } from "./way.ts";
 
 const CHANGES = new Set<string>(ROUTES.filter(({ method }) => method !== "GET").map(({ does }) => does));

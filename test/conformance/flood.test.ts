@@ -13,8 +13,9 @@ import { encodeValue } from "../../src/frame/codec.ts";
 import type { SessionId } from "../../src/frame/frame.ts";
 import { WAYS } from "./every-way.ts";
 import type { Order, Report } from "./flood-box.ts";
-import { type DeviceKey, LinkClient } from "./link-client.ts";
-import { deviceKey } from "./tcp-way.ts";
+import { deviceKey } from "./keys.ts";
+import type { DeviceKey } from "./link-client.ts";
+import { TcpLinkClient } from "./tcp-link-client.ts";
 import type { Caller, Stream } from "./way.ts";
 import { MASTER, type World } from "./world.ts";
 
@@ -199,7 +200,7 @@ test(`${CALLERS} callers of the raw TCP port who prove nothing cost little, and 
   assert.ok(grown < MAX_GROWTH, `${grown} bytes`);
   await box.welcomes();
   // Whoever was overheard gets in all the same.
-  const device = await LinkClient.open(box.world.tcpPort, key);
+  const device = await TcpLinkClient.open(box.world.tcpPort, key);
   await device.ask({ cmd: "health" });
   device.socket.destroy();
 });
@@ -280,13 +281,13 @@ test("a box that is short of file descriptors refuses connections, and serves th
 test("a device that floods records is answered or cut, costs little, and harms nobody", async (t) => {
   await using box = await Box.open();
   const before = await box.measure();
-  const flooding = await LinkClient.open(box.world.tcpPort, await deviceKey(box.world));
+  const flooding = await TcpLinkClient.open(box.world.tcpPort, await deviceKey(box.world));
   const health = encodeValue({ cmd: "health" });
   const many = Buffer.concat(Array.from({ length: 1000 }, () => health));
   const empty = new Uint8Array();
   // Some read, and some never do.
   for (const reads of [true, false]) {
-    const client = reads ? flooding : await LinkClient.open(box.world.tcpPort, await deviceKey(box.world));
+    const client = reads ? flooding : await TcpLinkClient.open(box.world.tcpPort, await deviceKey(box.world));
     if (!reads) client.socket.pause();
     let ended = false;
     void client.ended.then(() => {

@@ -1,4 +1,5 @@
 /** Keys: the device keys of the tokens that tests know by their text, for every way in that needs one. */
+import { SCOPES } from "../../src/auth/scopes.ts";
 import type { DeviceKey } from "./link-client.ts";
 import type { World } from "./world.ts";
 
@@ -12,4 +13,14 @@ export function keysOf(world: World): Map<string, DeviceKey> {
   const keys = KEYS.get(world) ?? new Map<string, DeviceKey>();
   KEYS.set(world, keys);
   return keys;
+}
+
+/** A key that may do what the master may: links know no master. */
+export async function deviceKey(world: World, more: object = {}): Promise<DeviceKey> {
+  const response = await fetch(`${world.url}/api/tokens`, {
+    method: "POST",
+    headers: { authorization: `Bearer ${world.master}` },
+    body: JSON.stringify({ label: "device", scopes: SCOPES, device: true, ...more }),
+  });
+  return ((await response.json()) as { key: DeviceKey }).key;
 }

@@ -1,13 +1,12 @@
-/** A client over raw TCP for tests: the noble side of a link, with commands, frames and everything an attacker may want to do to it. */
+/** A client of a sealed link for tests, whatever carries it: the noble side, with commands, frames and everything an attacker may want to do to it. */
 import { randomBytes } from "node:crypto";
-import { once } from "node:events";
-import { connect, type Socket } from "node:net";
 import { nobleProvider } from "../../src/crypto/aead-noble.ts";
+import type { Carrier } from "../../src/crypto/link.ts";
 import { ClientLink } from "../../src/crypto/link-client.ts";
 import { LinkKey } from "../../src/crypto/schedule.ts";
-import { LinkStream } from "../../src/crypto/stream.ts";
-import { decodeValue, encodeValue, frameOf } from "../../src/frame/codec.ts";
+import { decodeValue, encodeValue } from "../../src/frame/codec.ts";
 import type { Frame } from "../../src/frame/frame.ts";
+import { frameOf } from "../../src/frame/item.ts";
 import { itemsOf } from "../../src/frame/sequence.ts";
 import { Inbox, Refused } from "./way.ts";
 
@@ -23,81 +22,78 @@ export interface Arrived {
   readonly bytes: number;
 }
 
+export interface LinkWish {
+  readonly x25519?: "offer" | "require" | undefined;
+  /** Largest plaintext that the client takes. */
+  readonly accepts?: number;
+}
+
+/** Commands that count as exactly-once where they have an id. */
+const ONCE = ["input", "sessions.create", "tokens.create", "send"];
+
 let connections = 0;
 
-export class LinkClient {
-  readonly socket: Socket;
+/** The client's side of a link. */
+export function clientLink(key: DeviceKey, carrier: Carrier, { x25519, accepts = 65_535 }: LinkWish = {}): ClientLink {
+  return new ClientLink({
+    provider: nobleProvider,
+    carrier,
+    accepts,
+    key: linkKey(key),
+    keyId: Buffer.from(key.id, "hex"),
+    fresh: { boot: 1, counter: connections++, random: randomBytes(16) },
+    random: (size) => randomBytes(size),
+    x25519,
+  });
+}
+
+export function linkKey(key: DeviceKey): LinkKey {
+  return new LinkKey(nobleProvider, Buffer.from(key.secret, "hex"));
+}
+
+/** What is said once the link is there. The carriers' own classes bring the records. */
+export abstract class LinkClient {
   readonly link: ClientLink;
   readonly frames = new Inbox<Arrived>();
   /** Why the box ended it: its bye, or "cut". */
   readonly ended: Promise<string>;
   /** Hears of every reply. */
   told: (re: unknown, error: unknown) => void = () => {};
-  readonly #stream: LinkStream<ClientLink>;
+  /** Rejects when the link ends before it is greeted. */
+  protected readonly greeted: Promise<void>;
+  readonly #greet: () => void;
+  readonly #end: (bye: string) => void;
   readonly #owed = new Map<string, { resolve(reply: Fields): void; reject(why: Error): void }>();
-  readonly #greeted: Promise<void>;
   #asked = 0;
   #bye = "cut";
   #over: Refused | undefined;
 
-  private constructor(socket: Socket, key: DeviceKey, x25519: "offer" | "require" | undefined, accepts: number) {
-    this.socket = socket.setNoDelay(true);
-    this.link = new ClientLink({
-      provider: nobleProvider,
-      carrier: "stream",
-      accepts,
-      key: new LinkKey(nobleProvider, Buffer.from(key.secret, "hex")),
-      keyId: Buffer.from(key.id, "hex"),
-      fresh: { boot: 1, counter: connections++, random: randomBytes(16) },
-      random: (size) => randomBytes(size),
-      x25519,
-    });
-    this.#stream = new LinkStream(this.link);
-    let greeted = () => {};
-    let failed: (why: Error) => void = () => {};
-    this.#greeted = new Promise((resolve, reject) => {
-      greeted = resolve;
-      failed = reject;
-    });
+  protected constructor(link: ClientLink) {
+    this.link = link;
+    let end: (bye: string) => void = () => {};
     this.ended = new Promise((resolve) => {
-      socket.on("error", () => {});
-      socket.on("close", () => {
-        const why = new Refused({
-          code: "unauthorized",
-          message: `the link has ended: ${this.#bye}`,
-          retryable: false,
-        });
-        this.#over = why;
-        for (const each of this.#owed.values()) each.reject(why);
-        this.frames.end(why);
-        failed(why);
-        resolve(this.#bye);
-      });
+      end = resolve;
     });
-    socket.on("data", (chunk) => {
-      for (const taken of this.#stream.take(chunk)) {
-        if (taken.kind === "greeted") greeted();
-        if (taken.kind === "record") for (const item of itemsOf(Buffer.from(taken.plaintext))) this.#item(item);
-      }
+    this.#end = end;
+    let greet = () => {};
+    this.greeted = new Promise((resolve, reject) => {
+      greet = resolve;
+      void this.ended.then(() => reject(this.#over));
     });
-    socket.write(this.link.hello);
+    this.#greet = greet;
+    this.greeted.catch(() => {});
   }
 
-  static async open(
-    port: number,
-    key: DeviceKey,
-    { x25519, accepts = 65_535 }: { x25519?: "offer" | "require"; accepts?: number } = {},
-  ): Promise<LinkClient> {
-    const socket = connect(port, "127.0.0.1");
-    await once(socket, "connect");
-    const client = new LinkClient(socket, key, x25519, accepts);
-    await client.#greeted;
-    client.socket.write(client.link.seal(new Uint8Array()));
-    return client;
-  }
+  /** Sends a record. */
+  protected abstract write(record: Uint8Array): void;
+  /** Stops reading. */
+  abstract stall(): void;
+  abstract resume(): void;
+  /** Cuts the connection without a word. */
+  abstract cut(): void;
 
   send(...messages: readonly object[]): void {
-    this.socket.write(this.link.seal(Buffer.concat(messages.map((message) => encodeValue(message)))));
+    this.write(this.link.seal(Buffer.concat(messages.map((message) => encodeValue(message)))));
   }
 
   ask(command: Readonly<Record<string, unknown>>): Promise<Fields> {
@@ -108,21 +104,45 @@ export class LinkClient {
       }
       const own = typeof command["id"] === "string" ? command["id"] : undefined;
       // Without an id of the test's own the command must not count as exactly-once.
-      const once = ["input", "sessions.create", "tokens.create", "send"].includes(String(command["cmd"]));
+      const once = ONCE.includes(String(command["cmd"]));
       const id = own ?? (once ? "null" : `ask-${this.#asked++}`);
       this.#owed.set(id, { resolve, reject });
       this.send(own !== undefined || once ? command : { ...command, id });
     });
   }
 
-  #item(item: Buffer): void {
+  /** What the link made of what came. */
+  protected take(taken: ReturnType<ClientLink["take"]>): void {
+    if (taken.kind === "greeted") this.#greet();
+    if (taken.kind === "record") for (const item of itemsOf(taken.plaintext)) this.#item(item);
+  }
+
+  /** The box has said its last word; where the connection stays, the link is over all the same. */
+  protected said(_bye: string): void {}
+
+  /** The link is over. */
+  protected over(): void {
+    this.#over ??= new Refused({
+      code: "unauthorized",
+      message: `the link has ended: ${this.#bye}`,
+      retryable: false,
+    });
+    for (const each of this.#owed.values()) each.reject(this.#over);
+    this.frames.end(this.#over);
+    this.#end(this.#bye);
+  }
+
+  #item(item: Uint8Array): void {
     const value = decodeValue(item);
     if (Array.isArray(value)) {
       this.frames.put({ frame: frameOf(value) as Frame, bytes: item.length });
       return;
     }
     const { re, ok, error, ...fields } = value as Fields;
-    if (typeof fields["bye"] === "string") this.#bye = fields["bye"];
+    if (typeof fields["bye"] === "string") {
+      this.#bye = fields["bye"];
+      this.said(this.#bye);
+    }
     if (re !== undefined) this.told(re, error);
     const waiting = this.#owed.get(String(re));
     this.#owed.delete(String(re));

@@ -1,6 +1,7 @@
 /** MQTT as a way in: commands on cib/cmd, replies and frames on the client's own topics; each stream has a connection of its own. */
-import { decodeValue, encodeValue, frameOf } from "../../src/frame/codec.ts";
+import { decodeValue, encodeValue } from "../../src/frame/codec.ts";
 import type { Frame } from "../../src/frame/frame.ts";
+import { frameOf } from "../../src/frame/item.ts";
 import { ConnectFailed, helloOf, type Message, MqttClient } from "./mqtt-client.ts";
 import { type Caller, Inbox, Refused, type Stream, type Verdict, type Want, type Way } from "./way.ts";
 import type { World } from "./world.ts";

@@ -1,8 +1,9 @@
 /** The ways in that HTTP offers: WebSocket in JSON and in CBOR, and REST with server-sent events. */
 import { type IncomingMessage, request } from "node:http";
 import { NodeSocket } from "../../src/client/node-socket.ts";
-import { decodeValue, encodeValue, frameOf } from "../../src/frame/codec.ts";
+import { decodeValue, encodeValue } from "../../src/frame/codec.ts";
 import type { Frame } from "../../src/frame/frame.ts";
+import { frameOf } from "../../src/frame/item.ts";
 import { type Caller, Inbox, Refused, type Stream, type Verdict, type Way } from "./way.ts";
 import type { World } from "./world.ts";
 

@@ -1,5 +1,7 @@
 /** Authorisation: which token may do what, as a table made from the commands and their scopes. */
 import assert from "node:assert/strict";
+import { mkdirSync, readFileSync, rmdirSync, rmSync, writeFileSync } from "node:fs";
+import { join } from "node:path";
 import { describe, test } from "node:test";
 import { SCOPES, type Scope } from "../../src/auth/scopes.ts";
 import { COMMANDS, type CommandName } from "../../src/control/commands.ts";
@@ -201,6 +203,28 @@ describe("minted tokens", () => {
       revoked: true,
     });
     assert.deepEqual(await listed(one), [one.name, child["id"]]);
+  });
+
+  test("a revocation whose key could not be taken off the disk is finished by its repeat, by whoever may", async () => {
+    await using world = await ControlWorld.open();
+    const above = world.device(["tokens:write", "sessions:read"]);
+    const beside = world.device(["tokens:write", "sessions:read"]);
+    const { id } = await world.run(above, { ...mint, scopes: ["sessions:read"], device: true });
+    const revoke = { cmd: "tokens.revoke", token: id };
+    const file = join(world.inner.data, "devices.json");
+    const kept = readFileSync(file);
+    // A folder in its place: nothing can be renamed over it.
+    rmSync(file);
+    mkdirSync(file);
+    await assert.rejects(world.run(above, revoke));
+    await assert.rejects(world.run(above, revoke), "still not");
+    assert.ok(!world.tokens.has(String(id)), "it has ended all the same");
+    rmdirSync(file);
+    writeFileSync(file, kept);
+    await assert.rejects(world.run(beside, revoke), refused("not_found"));
+    assert.deepEqual(await world.run(above, revoke), { id, revoked: true });
+    assert.deepEqual(JSON.parse(readFileSync(file, "utf8")), { v: 1, devices: [] });
+    await assert.rejects(world.run(above, revoke), refused("not_found"));
   });
 
   test("are listed without their hash", async () => {

@@ -195,3 +195,16 @@ describe("node and noble", () => {
     );
   });
 });
+
+test("what is allocated overlaps nothing, and keeps no memory that Node's own pool hands out", () => {
+  fc.assert(
+    fc.property(fc.array(fc.integer({ min: 1, max: 5000 }), { maxLength: 40 }), (sizes) => {
+      const all = sizes.map((size, i) => nodeProvider.alloc(size).fill(i));
+      for (const [i, each] of all.entries()) {
+        assert.equal(each.length, sizes[i]);
+        assert.ok(each.every((byte) => byte === i));
+        assert.notEqual(each.buffer, Buffer.from("a line of the log").buffer);
+      }
+    }),
+  );
+});

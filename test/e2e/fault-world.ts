@@ -3,12 +3,18 @@ import assert from "node:assert/strict";
 import { type Model, startModel } from "../../src/demo/model.ts";
 import type { DeviceKey } from "../conformance/link-client.ts";
 import { freePort } from "../free-port.ts";
+import type { Mosquitto } from "../transport/mqtt/mosquitto.ts";
 import { MASTER, TestBox } from "./box.ts";
-import { type Dial, events, rawTcp, SealedTcp, webSocket } from "./dials.ts";
+import { BridgeWatcher } from "./bridge-watcher.ts";
+import { type Dial, events, rawTcp, webSocket } from "./dials.ts";
+import { type Post, postByAes, postByBridge, postByMqtt, postByRest, postByTcp, postByWebSocket } from "./posts.ts";
 import type { Random } from "./randomness.ts";
 import { RoughLink } from "./rough-link.ts";
 import { envelope, mqttAttach, sealedMqtt, sealedWebSocket } from "./sealed-dials.ts";
 import { Watcher } from "./watcher.ts";
+
+/** The bridge's own topics at the foreign broker. */
+const ROOT = "cib/box";
 
 /** Counts what happens and lets others wait for it. */
 export class Pulse {
@@ -45,9 +51,6 @@ export class Pulse {
     });
   }
 }
-
-/** An input sent once: what the box said to it, or undefined where the connection was lost. */
-type Post = (input: { text: string; id: string }) => Promise<Readonly<Record<string, unknown>> | undefined>;
 
 /** Sends `say w<n>` with id n, one after the other, each repeated until it is acknowledged. */
 class Writer {
@@ -98,57 +101,14 @@ export interface Inputs {
   readonly acknowledged: number[];
 }
 
-function postByRest(port: number, session: string): Post {
-  return async (input) => {
-    try {
-      const response = await fetch(`http://127.0.0.1:${port}/api/sessions/${session}/input`, {
-        method: "POST",
-        headers: { authorization: `Bearer ${MASTER}`, "content-type": "application/json" },
-        body: JSON.stringify(input),
-      });
-      return (await response.json()) as Record<string, unknown>;
-    } catch {
-      return undefined;
-    }
-  };
-}
-
-/** Over a sealed link that is opened anew when it is lost. */
-function postByTcp(port: number, session: string, key: DeviceKey): Post {
-  let open: SealedTcp | undefined;
-  let reply: (value: Readonly<Record<string, unknown>> | undefined) => void = () => undefined;
-  return (input) =>
-    new Promise((resolve) => {
-      const command = { cmd: "input", session, ...input };
-      reply = resolve;
-      if (open !== undefined) {
-        open.send(command);
-        return;
-      }
-      const link = new SealedTcp(port, key, {
-        open: () => {
-          open = link;
-          link.send(command);
-        },
-        item: (value) => {
-          const said = Object.fromEntries(value as Map<string, unknown>);
-          if (said["error"] instanceof Map) said["error"] = Object.fromEntries(said["error"]);
-          if ("re" in said) reply(said);
-        },
-        closed: () => {
-          if (open === link) open = undefined;
-          reply(undefined);
-        },
-      });
-    });
-}
-
 export interface World extends AsyncDisposable {
   readonly model: Model;
   readonly box: TestBox;
   readonly session: string;
   readonly pulse: Pulse;
   readonly watchers: readonly Watcher[];
+  /** At the foreign broker, where there is one. */
+  readonly afar: BridgeWatcher | undefined;
   readonly inputs: Inputs;
   /** Lets the writers write; resolves when they have been stopped and everything they sent is acknowledged. */
   write(): Promise<void>;
@@ -156,8 +116,11 @@ export interface World extends AsyncDisposable {
   cuts(): number;
 }
 
-/** A box with real Claude Code, and a client of every transport at it, each over a rough link of its own. */
-export async function openFaultWorld(random: Random): Promise<World> {
+/**
+ * A box with real Claude Code, and a client of every transport at it, each over a rough link of its own; with a broker
+ * bridged to it, and a watcher and a writer there.
+ */
+export async function openFaultWorld(random: Random, broker?: Mosquitto): Promise<World> {
   const pulse = new Pulse();
   const owned: (Disposable | AsyncDisposable)[] = [];
   const own = <T extends Disposable | AsyncDisposable>(thing: T): T => {
@@ -173,9 +136,19 @@ export async function openFaultWorld(random: Random): Promise<World> {
   );
   const tcpPort = await freePort();
   const mqttPort = await freePort();
-  const env = { CIB_TCP_LISTEN: `127.0.0.1:${tcpPort}`, CIB_MQTT_LISTEN: `127.0.0.1:${mqttPort}` };
+  const env = {
+    CIB_TCP_LISTEN: `127.0.0.1:${tcpPort}`,
+    CIB_MQTT_LISTEN: `127.0.0.1:${mqttPort}`,
+    ...(broker && {
+      CIB_MQTT_BRIDGE: `mqtt://127.0.0.1:${broker.port}`,
+      CIB_MQTT_BRIDGE_NAME: "box",
+      CIB_MQTT_BRIDGE_TOKEN: MASTER,
+    }),
+  };
   const box = own(await TestBox.start({ model: model.url, env }));
   const httpPort = Number(new URL(box.url).port);
+  // Before there is a session: it hears the first frame.
+  const afar = broker && own(await BridgeWatcher.open(broker, ROOT, pulse.beat));
   const { body } = await box.call("POST", "/api/sessions", {});
   const session = String(body["session"]);
   const links: RoughLink[] = [];
@@ -204,16 +177,22 @@ export async function openFaultWorld(random: Random): Promise<World> {
     watch("MQTT, sealed", sealedMqtt(await rough(mqttPort), await deviceKey(box))),
   ];
   const inputs: Inputs = { sent: 0, acknowledged: [] };
-  const writers = [
+  const posts: Post[] = [
     postByRest(await rough(httpPort), session),
     postByTcp(await rough(tcpPort), session, await deviceKey(box)),
-  ].map((post) => new Writer(post, inputs, pulse));
+    postByWebSocket(await rough(httpPort), session),
+    postByAes(await rough(httpPort), session, await deviceKey(box)),
+    postByMqtt(await rough(mqttPort), session),
+    ...(broker ? [own(postByBridge(broker.port, ROOT, session)).post] : []),
+  ];
+  const writers = posts.map((post) => new Writer(post, inputs, pulse));
   return {
     model,
     box,
     session,
     pulse,
     watchers,
+    afar,
     inputs,
     write: async () => {
       await Promise.all(writers.map((writer) => writer.run(() => inputs.acknowledged.length - delivered < 4)));

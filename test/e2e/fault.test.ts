@@ -1,6 +1,6 @@
 /**
  * Faults: the daemon is killed with -9 again and again while clients of every transport send inputs with ids and read,
- * over links that delay and cut. The oracle for inputs is the scripted model's own record of prompts, for frames the
+ * over links that delay and cut, and at a foreign broker, which is killed in its turn. The oracle for inputs is the scripted model's own record of prompts, for frames the
  * log and unforgiving watchers.
  */
 import assert from "node:assert/strict";
@@ -8,16 +8,26 @@ import { readdirSync, readFileSync, statSync, truncateSync } from "node:fs";
 import { join } from "node:path";
 import { test } from "node:test";
 import type { Frame } from "../../src/frame/frame.ts";
+import { needs } from "../skip.ts";
+import { Mosquitto } from "../transport/mqtt/mosquitto.ts";
 import { openFaultWorld, type World } from "./fault-world.ts";
 import { type Random, randomness } from "./randomness.ts";
 
 /** Fewer for a quick look: CIB_FAULT_KILLS=5. */
 const KILLS = Number(process.env["CIB_FAULT_KILLS"] ?? 100);
+/** Kills of the foreign broker, each followed by one of the daemon. */
+const BROKER_KILLS = Math.min(KILLS, 12);
+/** Frames without an acknowledgement, and those of the last second before a kill: what may come twice from a foreign broker. */
+const MAX_BACK = 64 + 200;
 /** Kills after which bytes are cut off the log, as a power loss would. */
 const CUTS = Math.min(KILLS, 12);
 /** Events that each watcher has before a kill comes, at most: about three turns. */
 const MAX_EVENTS = 30;
 const SEED = Number(process.env["CIB_SEED"] ?? 20261123);
+
+const MOSQUITTO = needs("mosquitto", "mosquitto");
+/** What it has acknowledged is on its way to the watcher: with the default of 20 under way the rest would wait in its memory, and die with it. */
+const BROKER = ["allow_anonymous true", "max_inflight_messages 0"];
 
 async function allFrames({ box, session }: World): Promise<Frame[]> {
   const frames: Frame[] = [];
@@ -44,8 +54,23 @@ async function conclude(w: World): Promise<{ prompts: string; frames: Frame[] }>
     .join("\n");
   const frames = await allFrames(w);
   const last = frames.at(-1)?.seq ?? 0;
-  await w.pulse.until(() => w.watchers.every((watcher) => watcher.next > last), 20_000);
+  const everyone = [...w.watchers, ...(w.afar ? [w.afar] : [])];
+  await w.pulse.until(() => everyone.every((watcher) => watcher.next > last), 90_000);
   return { prompts, frames };
+}
+
+/** What docs/MQTT.md promises of a bridge: every frame in order, and after a break some of the last ones once more. */
+function checkBridge(w: World, frames: readonly Frame[], breaks: number): void {
+  const { afar } = w;
+  assert.ok(afar);
+  assert.deepEqual(afar.faults, []);
+  assert.ok(afar.told.length <= breaks, `told ${afar.told.length} times of ${breaks} breaks`);
+  assert.deepEqual(
+    afar.frames.map(({ seq, type }) => `${seq} ${type}`),
+    frames.map(({ seq, type }) => `${seq} ${type}`),
+  );
+  assert.ok(afar.backs.length <= breaks, `went back ${afar.backs.length} times for ${breaks} breaks`);
+  assert.ok(Math.max(0, ...afar.backs) <= MAX_BACK, `went back by ${Math.max(...afar.backs)}`);
 }
 
 function times(text: string, word: string): number {
@@ -86,7 +111,9 @@ test(`kill -9 at ${KILLS} points loses and doubles no acknowledged input and no 
   timeout: 900_000,
 }, async (t) => {
   const random = randomness(SEED);
-  await using w = await openFaultWorld(random);
+  // Where there is none, the others are watched all the same.
+  await using broker = MOSQUITTO.skip ? undefined : await Mosquitto.run({ config: BROKER });
+  await using w = await openFaultWorld(random, broker);
   const writing = w.write();
   for (let kill = 0; kill < KILLS; kill++) {
     // A seventh of the kills comes while the daemon is starting and resuming.
@@ -100,17 +127,56 @@ test(`kill -9 at ${KILLS} points loses and doubles no acknowledged input and no 
   const { prompts, frames } = await conclude(w);
   checkWatchers(w, frames);
   checkInputs(w, prompts, frames);
+  if (broker !== undefined) checkBridge(w, frames, KILLS);
   assert.ok(w.watchers.every(({ verdicts }) => verdicts.every(({ verdict }) => verdict === "ok")));
   t.diagnostic(
     `${w.inputs.acknowledged.length} inputs acknowledged, ${frames.length} frames, ${w.model.requests.length} model calls, ${w.cuts()} links cut`,
   );
 });
 
+test(`kill -9 of a foreign broker and of the daemon by turns, ${BROKER_KILLS} times, loses no frame there and doubles no command`, {
+  timeout: 600_000,
+  ...MOSQUITTO,
+}, async (t) => {
+  const random = randomness(SEED + 2);
+  await using broker = await Mosquitto.run({ config: BROKER });
+  await using w = await openFaultWorld(random, broker);
+  const writing = w.write();
+  const goesOn = async () => {
+    const before = w.afar?.came ?? 0;
+    await w.pulse.until(() => (w.afar?.came ?? 0) > before, 90_000);
+    await w.pulse.after(random(MAX_EVENTS), 2_000);
+  };
+  for (let kill = 0; kill < BROKER_KILLS; kill++) {
+    await goesOn();
+    await broker.kill(random(2) === 0 ? "SIGKILL" : "SIGTERM");
+    await w.pulse.after(random(MAX_EVENTS), 1_000);
+    // Sometimes both are away at once.
+    const both = random(3) === 0;
+    if (both) await w.box.end("SIGKILL");
+    await broker.start();
+    if (both) await w.box.start();
+    else {
+      await goesOn();
+      await w.box.end("SIGKILL");
+      await w.box.start();
+    }
+    w.pulse.beat();
+  }
+  w.stopWriting();
+  await writing;
+  const { prompts, frames } = await conclude(w);
+  checkInputs(w, prompts, frames);
+  checkBridge(w, frames, 2 * BROKER_KILLS);
+  t.diagnostic(`${frames.length} frames, ${w.afar?.came} at the broker, back by ${w.afar?.backs.join(", ")}`);
+});
+
 test(`a log cut short as by a power loss is told as ahead, and every client recovers (${CUTS} cuts)`, {
   timeout: 600_000,
 }, async (t) => {
   const random = randomness(SEED + 1);
-  await using w = await openFaultWorld(random);
+  await using broker = MOSQUITTO.skip ? undefined : await Mosquitto.run({ config: BROKER });
+  await using w = await openFaultWorld(random, broker);
   const writing = w.write();
   /** How often each watcher knew frames that a cut took. */
   const robbed = w.watchers.map(() => 0);
@@ -131,6 +197,7 @@ test(`a log cut short as by a power loss is told as ahead, and every client reco
   const { prompts, frames } = await conclude(w);
   checkWatchers(w, frames);
   checkInputs(w, prompts, frames);
+  if (broker !== undefined) checkBridge(w, frames, CUTS);
   const ahead = w.watchers.map(({ verdicts }) => verdicts.filter(({ verdict }) => verdict === "ahead").length);
   assert.ok(
     robbed.some((count) => count > 0),

@@ -5,7 +5,8 @@ import WebSocket from "ws";
 import type { ClientLink } from "../../src/crypto/link-client.ts";
 import { AesClient } from "../conformance/aes-client.ts";
 import type { DeviceKey } from "../conformance/link-client.ts";
-import { clientLink, linkLogin } from "../conformance/mqtt-link-client.ts";
+import { clientLink } from "../conformance/link-client.ts";
+import { linkLogin } from "../conformance/mqtt-link-client.ts";
 import { MASTER } from "./box.ts";
 import { type Dial, fieldsOf, sequenceOf, type Told } from "./dials.ts";
 
@@ -61,7 +62,7 @@ interface Login {
 }
 
 /** A stock client that is subscribed to some topics; what it publishes is acknowledged by the box. */
-function mqttClient(
+export function mqttClient(
   port: number,
   login: Login,
   topics: string[],

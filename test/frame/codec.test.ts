@@ -4,8 +4,9 @@ import { isUtf8 } from "node:buffer";
 import { describe, test } from "node:test";
 import { decode, type Token, Tokenizer } from "cborg";
 import fc from "fast-check";
-import { cborOf, decodeValue, Encoded, encodeValue, frameOf, jsonOf } from "../../src/frame/codec.ts";
+import { cborOf, decodeValue, Encoded, encodeValue, jsonOf } from "../../src/frame/codec.ts";
 import type { Frame, PtyFrame, SessionId } from "../../src/frame/frame.ts";
+import { frameOf } from "../../src/frame/item.ts";
 import { CUT_FIELDS, type Field, OPTION_KEYS, TODO_KEYS, TYPES } from "../../src/frame/registry.ts";
 import { anyFrame } from "./arbitrary.ts";
 

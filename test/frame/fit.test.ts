@@ -3,9 +3,10 @@ import { test } from "node:test";
 import { decode as cborgDecode } from "cborg";
 import fc from "fast-check";
 import { MIN_MAX_BYTES } from "../../src/control/fields.ts";
-import { decodeValue, Encoded, frameOf } from "../../src/frame/codec.ts";
+import { decodeValue, Encoded } from "../../src/frame/codec.ts";
 import { fit, MIN_CBOR_BYTES, MIN_JSON_BYTES } from "../../src/frame/fit.ts";
 import type { Frame, PtyFrame, SessionId } from "../../src/frame/frame.ts";
+import { frameOf } from "../../src/frame/item.ts";
 import { type FrameType, TYPES } from "../../src/frame/registry.ts";
 import { anyFrame } from "./arbitrary.ts";
 
@@ -173,6 +174,66 @@ test("ids stay whole and small entries survive where a large one is cut", () => 
   const small = read(fit(Encoded.of(frame), MIN_CBOR_BYTES, "cbor")[0] as Buffer, "cbor") as Frame & { id: string };
   assert.equal(small.id, id);
 });
+
+/** From these on every id of ours is whole: a question's id of 160 bytes beside the head and what stays of the rest. */
+const WHOLE_IDS = { json: 512, cbor: 256 } as const;
+const idText = (longest: number) =>
+  fc.string({ unit: fc.constantFrom(..."abcXYZ019_-/"), minLength: 1, maxLength: longest });
+
+/** Frames whose ids are as ours are, or much longer, and whose other fields have every length. */
+const withIds = (longest: number) =>
+  anyFrame
+    .filter(({ type }) => type !== "pty.raw")
+    .chain((frame) => {
+      const { fields } = (TYPES as Record<string, FrameType>)[frame.type] as FrameType;
+      const ids = Object.keys(fields).filter((name) => fields[name]?.id && name in frame);
+      return fc
+        .tuple(...ids.map((name) => (frame.type === "ask.question" && name === "id" ? idText(160) : idText(longest))))
+        .map((values) => ({
+          frame: { ...frame, ...Object.fromEntries(ids.map((name, i) => [name, values[i]])) },
+          ids,
+        }));
+    });
+
+for (const format of FORMATS) {
+  test(`an id is whole or empty in ${format}, and a task has its own`, () => {
+    fc.assert(
+      fc.property(
+        withIds(600),
+        limits.map((more) => LEAST[format] + more),
+        ({ frame, ids }, max) => {
+          for (const piece of fit(encoded(frame as Frame), max, format)) {
+            const got = read(piece, format) as unknown as Record<string, unknown>;
+            for (const name of ids)
+              assert.ok(
+                [(frame as unknown as Record<string, unknown>)[name], ""].includes(got[name]),
+                `${name}: ${String(got[name])}`,
+              );
+            if (frame.type !== "todo.update") continue;
+            const tasks = got["items"] as { id: string }[];
+            assert.deepEqual(
+              tasks.map(({ id }) => id),
+              frame.items.slice(0, tasks.length).map(({ id }) => carried(id, format)),
+            );
+          }
+        },
+      ),
+      { numRuns: RUNS },
+    );
+  });
+
+  test(`with ${WHOLE_IDS[format]} bytes of ${format} no id of ours is lost`, () => {
+    fc.assert(
+      fc.property(withIds(64), limits, ({ frame, ids }, more) => {
+        for (const piece of fit(encoded(frame as Frame), WHOLE_IDS[format] + more, format)) {
+          const got = read(piece, format) as unknown as Record<string, unknown>;
+          for (const name of ids) assert.equal(got[name], (frame as unknown as Record<string, unknown>)[name], name);
+        }
+      }),
+      { numRuns: RUNS },
+    );
+  });
+}
 
 test("a frame that fits is the shared bytes themselves", () => {
   const frame = Encoded.of({ session: SESSION, seq: 1, ts: 1, type: "stop", reason: "end_turn" } as Frame);

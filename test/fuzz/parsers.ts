@@ -7,7 +7,8 @@ import { LinkError } from "../../src/crypto/fault.ts";
 import { LinkKey } from "../../src/crypto/schedule.ts";
 import { LinkStream } from "../../src/crypto/stream.ts";
 import { CibError } from "../../src/errors.ts";
-import { frameOf } from "../../src/frame/codec.ts";
+import { fromCbor } from "../../src/frame/cbor.ts";
+import { frameOf } from "../../src/frame/item.ts";
 import { itemsOf } from "../../src/frame/sequence.ts";
 import { formatTopic, isClientId, isFilter, parseTopic } from "../../src/transport/mqtt/topics.ts";
 import { unpack } from "../../src/transport/values.ts";
@@ -65,6 +66,8 @@ export const PARSERS: readonly Parser[] = [
     ].map((each) => Buffer.from(each.replaceAll(" ", ""), "hex")),
     run: (input) => {
       only([SyntaxError], () => void [...itemsOf(Buffer.from(input))]);
+      // The same at the client, from whoever says that he is the box.
+      only([SyntaxError], () => void fromCbor(input));
       command(input, "cbor");
     },
   },

@@ -162,6 +162,23 @@ describe("fan-out", () => {
     assert.equal(b.clock.timers, 0);
   });
 
+  it("lets a full client that still reads go on, however slowly, and closes it a minute after its last byte", async () => {
+    const b = await bench(10);
+    const sink = new Recorder();
+    let taken = 1000;
+    attach(b, Object.assign(sink, { answer: () => "full" as const, taken: () => taken }));
+    await until(() => sink.got.length === 1, "a frame");
+    for (let minute = 0; minute < 10; minute++) {
+      taken++;
+      b.clock.pass(STALL_MS);
+      assert.equal(sink.closed, undefined, `minute ${minute}`);
+      assert.equal(b.clock.timers, 1);
+    }
+    b.clock.pass(STALL_MS);
+    assert.equal(sink.closed, "too_far_behind");
+    assert.equal(b.clock.timers, 0);
+  });
+
   it("closes a full client when retention has passed its place", async () => {
     const b = await bench(1, { maxBytes: 4000, segmentBytes: 500 });
     const sink = new Recorder();

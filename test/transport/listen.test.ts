@@ -7,7 +7,7 @@ import { join } from "node:path";
 import { describe, test } from "node:test";
 import { readConfig } from "../../src/config.ts";
 import { startDaemon } from "../../src/daemon.ts";
-import { PortTaken, unlessTaken } from "../../src/transport/listen.ts";
+import { CannotListen, unlessTaken } from "../../src/transport/listen.ts";
 
 /** A port that somebody else has, for as long as `body` runs. */
 async function withTaken(body: (port: number) => Promise<void>): Promise<void> {
@@ -59,7 +59,7 @@ describe("a port that somebody else has", () => {
           });
           await assert.rejects(
             startDaemon(config),
-            (failure) => failure instanceof PortTaken && failure.message.startsWith(`${variable}: port ${port} `),
+            (failure) => failure instanceof CannotListen && failure.message.startsWith(`${variable}: port ${port} `),
           );
         }
       });
@@ -68,14 +68,43 @@ describe("a port that somebody else has", () => {
     }
   });
 
+  test("an address that cannot be listened on for another reason is named as well, with what to do", async () => {
+    const by = (failure: object, addresses: Parameters<typeof CannotListen.by>[0]): string => {
+      try {
+        return CannotListen.by(addresses)(Object.assign(new Error("no"), { syscall: "listen" }, failure));
+      } catch (thrown) {
+        assert.ok(thrown instanceof CannotListen);
+        return thrown.message;
+      }
+    };
+    const two = { CIB_A: { host: "10.0.0.1", port: 80 }, CIB_B: { host: "10.0.0.2", port: 80 }, CIB_C: undefined };
+    assert.equal(
+      by({ code: "EACCES", address: "10.0.0.2", port: 80 }, two),
+      'CIB_B: this user may not listen on port 80; choose another one, as in CIB_B=10.0.0.2:8080, or "off"',
+    );
+    assert.match(
+      by({ code: "EADDRNOTAVAIL", address: "10.0.0.1", port: 80 }, two),
+      /^CIB_A: 10\.0\.0\.1 is no address/,
+    );
+    assert.match(
+      by({ code: "ENOTFOUND", syscall: "getaddrinfo", hostname: "nobody" }, { CIB_D: { host: "nobody", port: 1 } }),
+      /^CIB_D: no address is known for "nobody"/,
+    );
+    assert.match(by({ code: "EINVAL", address: "10.0.0.1", port: 80 }, two), /^CIB_A: cannot listen .* \(EINVAL\)/);
+    // As the system says it: TEST-NET-1 (RFC 5737) is nobody's.
+    const server = createServer().listen(0, "192.0.2.1");
+    const [failure] = (await once(server, "error")) as [object];
+    assert.match(by(failure, { CIB_E: { host: "192.0.2.1", port: 0 } }), /^CIB_E: 192\.0\.2\.1 is no address/);
+  });
+
   test("what else is wrong is told as it is", () => {
-    const by = PortTaken.by({ CIB_X: { host: "127.0.0.1", port: 1 } });
-    const other = Object.assign(new Error("no"), { code: "EACCES", port: 1 });
+    const by = CannotListen.by({ CIB_X: { host: "127.0.0.1", port: 1 } });
+    const other = Object.assign(new Error("no"), { code: "EACCES", syscall: "open", port: 1 });
     assert.throws(
       () => by(other),
       (failure) => failure === other,
     );
-    const elsewhere = Object.assign(new Error("no"), { code: "EADDRINUSE", port: 2 });
+    const elsewhere = Object.assign(new Error("no"), { code: "EADDRINUSE", syscall: "listen", port: 2 });
     assert.throws(
       () => by(elsewhere),
       (failure) => failure === elsewhere,

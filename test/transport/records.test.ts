@@ -10,7 +10,7 @@ import { alive } from "../crypto/pair.ts";
 
 function world(clientAccepts = 4096) {
   const { client, server } = alive({ clientAccepts });
-  const state = { spent: false, now: 0, ended: 0, corks: 0 };
+  const state = { spent: false, now: 0, ended: 0, writes: 0 };
   const written: Uint8Array[] = [];
   const peer: LinkPeer = {
     get state() {
@@ -28,12 +28,11 @@ function world(clientAccepts = 4096) {
     [Symbol.dispose]: () => void server.end(),
   };
   const carry = {
-    write: (record: Uint8Array) => void written.push(record),
-    waiting: () => 7,
-    cork: (body: () => void) => {
-      state.corks++;
-      body();
+    write: (records: readonly Uint8Array[]) => {
+      state.writes++;
+      written.push(...records);
     },
+    waiting: () => 7,
     end: () => void state.ended++,
   };
   const records = new Records(peer, carry, () => state.now);
@@ -47,25 +46,27 @@ function world(clientAccepts = 4096) {
   return { records, state, peer, read };
 }
 
-test("what is said inside a cork leaves in one record, in order", () => {
+test("what is sent together leaves in one record, in order", () => {
   const { records, state, read } = world();
-  records.cork(() => {
-    for (let i = 0; i < 5; i++) assert.equal(records.send(encodeValue(i), true), true);
-    assert.equal(records.buffered(), 7 + 5);
-  });
-  assert.equal(records.send(encodeValue("alone"), true), true);
+  assert.equal(
+    records.send(
+      Array.from({ length: 5 }, (_, i) => encodeValue(i)),
+      true,
+    ),
+    true,
+  );
+  assert.equal(records.send([encodeValue("alone")], true), true);
   assert.deepEqual(read(), [[0, 1, 2, 3, 4], ["alone"]]);
-  assert.deepEqual([state.corks, records.buffered()], [1, 7]);
+  assert.deepEqual([state.writes, records.buffered()], [2, 7]);
 });
 
 test("no message is cut, none is reordered, and no record is longer than the client takes", () => {
   fc.assert(
     fc.property(fc.array(fc.nat(120), { maxLength: 30 }), (sizes) => {
-      const { records, read } = world(128);
+      const { records, state, read } = world(128);
       const words = sizes.map((size, i) => `${i}`.padEnd(size, "x"));
-      records.cork(() => {
-        for (const word of words) assert.equal(records.send(encodeValue(word), true), true);
-      });
+      assert.equal(records.send(words.map(encodeValue), true), true);
+      assert.equal(state.writes, Math.min(words.length, 1));
       const seen = read();
       assert.deepEqual(seen.flat(), words);
       assert.ok(seen.every((items) => items.length > 0));
@@ -75,20 +76,19 @@ test("no message is cut, none is reordered, and no record is longer than the cli
 
 test("what does not fit is not taken: that is a mistake of ours, and the connection is told", () => {
   const { records } = world(128);
-  assert.equal(records.send(Buffer.alloc(129), true), false);
-  assert.equal(records.send("text", false), false);
+  assert.equal(records.send([Buffer.alloc(129)], true), false);
   assert.equal(records.room, 128);
 });
 
 test("the end is an authenticated bye, once, whoever says it", () => {
   for (const said of [false, true]) {
     const { records, state, read } = world();
-    if (said) records.send(encodeValue({ bye: "stopping" }), true);
+    if (said) records.send([encodeValue({ bye: "stopping" })], true);
     records.end(4503, "stopping");
     records.end(4503, "stopping");
     assert.deepEqual(read(), [[{ bye: "stopping" }]]);
     assert.equal(state.ended, 1);
-    assert.equal(records.send(encodeValue("late"), true), false);
+    assert.equal(records.send([encodeValue("late")], true), false);
     records.keepAlive();
     assert.deepEqual(read(), []);
   }
@@ -96,17 +96,26 @@ test("the end is an authenticated bye, once, whoever says it", () => {
 
 test("when the keys are nearly used up the client is told to come back", () => {
   const { records, state, read } = world();
-  records.send(encodeValue("one"), true);
+  records.send([encodeValue("one")], true);
   state.spent = true;
-  assert.equal(records.send(encodeValue("two"), true), false);
+  assert.equal(records.send([encodeValue("two")], true), false);
   assert.deepEqual(read(), [["one"], ["two"], [{ bye: "rekey" }]]);
+  assert.equal(state.ended, 1);
+});
+
+test("keys that are used up among messages sent together end the link after the last record they may seal", () => {
+  const { records, state, read } = world(128);
+  const words = ["one", "two", "three"].map((word) => word.padEnd(100));
+  state.spent = true;
+  assert.equal(records.send(words.map(encodeValue), true), false);
+  assert.deepEqual(read(), [[words[0]], [{ bye: "rekey" }]]);
   assert.equal(state.ended, 1);
 });
 
 test("after the client's bye nothing is sealed any more", () => {
   const { records, state, peer, read } = world();
   peer.farewell();
-  assert.equal(records.send(encodeValue("late"), true), false);
+  assert.equal(records.send([encodeValue("late")], true), false);
   records.keepAlive();
   records.end(1000, "stopping");
   assert.deepEqual(read(), []);

@@ -40,6 +40,22 @@ test("addresses, reasons and carriers have lines of their own", () => {
   assert.deepEqual(refusals.counts, { tcp: { mac: 2, deadline: 1 }, aes: { mac: 1 } });
 });
 
+test("a reason may mean something else on one carrier, and what a bridge turns away are messages", () => {
+  const lines: string[] = [];
+  const words = { tag: "altered", "aes tag": "altered, or the wrong key", retained: "a retained command" };
+  const refusals = new Refusals({ say: (line) => lines.push(line), words, timers: new Hands() });
+  refusals.refused("tcp", "10.0.0.7", "tag");
+  refusals.refused("aes", "10.0.0.7", "tag");
+  refusals.refused("bridge", "broker.lan", "retained");
+  refusals.refused("mqtt", "bridge-0011223344556677", "tag");
+  assert.deepEqual(lines, [
+    "tcp: 1 link refused from 10.0.0.7: altered",
+    "aes: 1 request refused from 10.0.0.7: altered, or the wrong key",
+    "bridge: 1 message refused from broker.lan: a retained command",
+    "mqtt: 1 link refused from bridge-0011223344556677: altered",
+  ]);
+});
+
 test("a flood from ever new addresses gives a bounded number of lines and timers, and is counted whole", () => {
   const { lines, hands, refusals } = begin();
   for (let i = 0; i < 10_000; i++) refusals.refused("websocket", `10.1.${i >> 8}.${i & 255}`, "mac");

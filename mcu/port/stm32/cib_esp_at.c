@@ -55,11 +55,15 @@ static int say_two(const cib_esp_at *at, const char *command, const char *first,
 
 static int say_connect(const cib_esp_at *at)
 {
-    char port[] = ",65535\r\n";
+    char rest[] = ",65535\r\n";
+    char *digit = rest + 6;
     uint16_t number = at->settings->port;
-    for (size_t i = 6; i-- > 1; number /= 10)
-        port[i] = (char)('0' + number % 10);
-    return say_two(at, "AT+CIPSTART=", "TCP", at->settings->box, port);
+    do {
+        *--digit = (char)('0' + number % 10);
+        number /= 10;
+    } while (number != 0);
+    *--digit = ',';
+    return say_two(at, "AT+CIPSTART=", "TCP", at->settings->box, digit);
 }
 
 /* Says what this step has to say. */
@@ -70,6 +74,7 @@ static int begin(cib_esp_at *at)
         [CIB_ESP_AT_ESCAPE] = "+++",
         [CIB_ESP_AT_HELLO] = "AT\r\n",
         [CIB_ESP_AT_ECHO] = "ATE0\r\n",
+        [CIB_ESP_AT_STORE] = "AT+SYSSTORE=0\r\n",
         [CIB_ESP_AT_STATION] = "AT+CWMODE=1\r\n",
         [CIB_ESP_AT_JOIN] = NULL,
         [CIB_ESP_AT_SINGLE] = "AT+CIPMUX=0\r\n",
@@ -90,7 +95,7 @@ static int begin(cib_esp_at *at)
 static int next(cib_esp_at *at)
 {
     at->step++;
-    if (at->settings->wifi == NULL && (at->step == CIB_ESP_AT_STATION || at->step == CIB_ESP_AT_JOIN))
+    if (at->settings->wifi == NULL && at->step == CIB_ESP_AT_STORE)
         at->step = CIB_ESP_AT_SINGLE;
     return begin(at);
 }
@@ -115,7 +120,7 @@ static int take_line(cib_esp_at *at)
     const bool no = line_is(at, "ERROR") || line_is(at, "FAIL");
     if (at->step < CIB_ESP_AT_HELLO || (at->step == CIB_ESP_AT_SEND && yes))
         return 0;
-    if (yes || (no && at->step == CIB_ESP_AT_CLOSE))
+    if (yes || (no && (at->step == CIB_ESP_AT_STORE || at->step == CIB_ESP_AT_CLOSE)))
         return next(at);
     /* "AT" may be the end of something that stood in the module's buffer. */
     return no && at->step != CIB_ESP_AT_HELLO ? CIB_EREFUSED : 0;

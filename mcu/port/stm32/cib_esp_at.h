@@ -29,6 +29,7 @@ enum cib_esp_at_step {
     CIB_ESP_AT_ESCAPE,  /* +++ and a pause: out of passthrough mode, if it was in it */
     CIB_ESP_AT_HELLO,   /* AT, a few times: it may be starting */
     CIB_ESP_AT_ECHO,    /* ATE0 */
+    CIB_ESP_AT_STORE,   /* AT+SYSSTORE=0: the password stays out of the module's flash; older firmware does not know it */
     CIB_ESP_AT_STATION, /* AT+CWMODE=1 */
     CIB_ESP_AT_JOIN,    /* AT+CWJAP: refused is a wrong name or password */
     CIB_ESP_AT_SINGLE,  /* AT+CIPMUX=0 */

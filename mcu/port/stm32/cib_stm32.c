@@ -50,13 +50,6 @@ int cib_stm32_start(cib_stm32 *s, enum cib_stm32_mode mode)
     return error;
 }
 
-void cib_stm32_flush(cib_stm32 *s)
-{
-    const uint32_t unread = s->put - s->taken;
-    s->from = (uint16_t)((s->from + unread) % s->room);
-    s->taken += unread;
-}
-
 /*
  * `size` is where in the ring the HAL stands: after half of it, all of it, or when the line fell idle. Where the idle line and
  * the ring's end come together, the later call may carry the earlier place, which looks like a step of nearly a whole ring. No
@@ -119,19 +112,30 @@ static uint32_t milliseconds(void *user)
     return HAL_GetTick();
 }
 
+static bool random_word(const cib_stm32 *s, uint32_t *word)
+{
+#ifdef HAL_RNG_MODULE_ENABLED
+    return s->rng != NULL && HAL_RNG_GenerateRandomNumber(s->rng, word) == HAL_OK;
+#else
+    (void)s;
+    (void)word;
+    return false;
+#endif
+}
+
 static int random_bytes(void *user, uint8_t *bytes, size_t n)
 {
-    cib_stm32 *s = user;
+    const cib_stm32 *s = user;
     uint32_t word = 0;
     for (size_t i = 0; i < n; i++) {
-        if (i % 4 == 0 && (s->rng == NULL || HAL_RNG_GenerateRandomNumber(s->rng, &word) != HAL_OK))
+        if (i % 4 == 0 && !random_word(s, &word))
             return CIB_ERANDOM;
         bytes[i] = (uint8_t)(word >> 8 * (i % 4));
     }
     return 0;
 }
 
-void cib_stm32_init(cib_stm32 *s, UART_HandleTypeDef *uart, RNG_HandleTypeDef *rng, uint8_t *ring, uint16_t room)
+void cib_stm32_init(cib_stm32 *s, UART_HandleTypeDef *uart, cib_stm32_rng *rng, uint8_t *ring, uint16_t room)
 {
     *s = (cib_stm32){
         .port = {s, send_bytes, recv_bytes, milliseconds, random_bytes},

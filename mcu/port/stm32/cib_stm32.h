@@ -23,15 +23,22 @@
 #include "cib.h"
 #include "main.h" /* of your project: it includes the HAL of your part */
 
+/* The HAL has an RNG only where the part has one and CubeMX has switched it on. */
+#ifdef HAL_RNG_MODULE_ENABLED
+typedef RNG_HandleTypeDef cib_stm32_rng;
+#else
+typedef void cib_stm32_rng;
+#endif
+
 enum cib_stm32_mode { CIB_STM32_INTERRUPT, CIB_STM32_DMA };
 
 typedef struct cib_stm32 {
     cib_port port;
     UART_HandleTypeDef *uart;
-    RNG_HandleTypeDef *rng;
+    cib_stm32_rng *rng;
     uint8_t *ring;
     uint16_t room;
-    uint16_t segment;      /* bytes that the running interrupt reception was asked for, 0: none runs */
+    volatile uint16_t segment; /* bytes that the running interrupt reception was asked for, 0: none runs */
     uint16_t from;         /* where in the ring the next unread byte is */
     volatile uint16_t at;  /* where in the ring the HAL writes next, as it said last */
     volatile uint32_t put, taken; /* bytes that came, and of these read: they count on and wrap */
@@ -40,13 +47,11 @@ typedef struct cib_stm32 {
     uint8_t mode;
 } cib_stm32;
 
-/* rng may be NULL: then there are no random bytes, and only MQTT without a link works. Of 64 bytes at least, at best 1,024. */
-void cib_stm32_init(cib_stm32 *s, UART_HandleTypeDef *uart, RNG_HandleTypeDef *rng, uint8_t *ring, uint16_t room);
+/* rng may be NULL: then there are no random bytes, and only MQTT without a link works, unless you give port.random a function of
+ * yours. The ring: of 64 bytes at least, at best 1,024. */
+void cib_stm32_init(cib_stm32 *s, UART_HandleTypeDef *uart, cib_stm32_rng *rng, uint8_t *ring, uint16_t room);
 /* Begins to receive; also drops everything that came before. 0, or CIB_ELINE where the HAL refuses. */
 int cib_stm32_start(cib_stm32 *s, enum cib_stm32_mode mode);
-/* Forgets what has come and was not read: before a CONNECT or a hello over a bridge that may have reconnected in silence. */
-void cib_stm32_flush(cib_stm32 *s);
-
 /* From the HAL's callbacks of the same names; those of other UARTs are ignored. */
 void cib_stm32_received(cib_stm32 *s, const UART_HandleTypeDef *uart, uint16_t size);
 void cib_stm32_failed(cib_stm32 *s, const UART_HandleTypeDef *uart);

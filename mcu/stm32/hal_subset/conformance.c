@@ -2,10 +2,10 @@
  * conformance.c: ST's own headers and our prototypes in one file: where they differ, the compiler refuses it ("conflicting
  * types"). Compiled only where CUBE_F4 names a copy of STM32CubeF4 (see Makefile); makes no code.
  */
-#include "stm32f4xx_hal.h"
+#include <stm32f4xx_hal.h>
 
 #ifdef CIB_HAL_SUBSET_TYPES
-#error "this is the subset: put ST's headers before hal_subset on the include path"
+#error "these are not ST's headers but the subset: CUBE_F4 must name a copy of STM32CubeF4"
 #endif
 
 #include "prototypes.h"

@@ -17,8 +17,13 @@ typedef enum { GPIO_PIN_RESET, GPIO_PIN_SET } GPIO_PinState;
 
 typedef struct { uint32_t opaque; } GPIO_TypeDef;
 typedef struct { uint32_t opaque; } UART_HandleTypeDef;
-typedef struct { uint32_t opaque; } RNG_HandleTypeDef;
 typedef struct { uint32_t opaque; } CRYP_HandleTypeDef;
+
+/* As CubeMX's stm32f4xx_hal_conf.h says it; without it ST's headers have no RNG. */
+#ifndef CIB_HAL_SUBSET_WITHOUT_RNG
+#define HAL_RNG_MODULE_ENABLED
+typedef struct { uint32_t opaque; } RNG_HandleTypeDef;
+#endif
 
 /* The one structure that is filled in, for HAL_CRYP_SetConfig. */
 typedef struct {
@@ -40,9 +45,11 @@ typedef struct {
 #define GPIO_PIN_12 ((uint16_t)0x1000)
 #define GPIO_PIN_13 ((uint16_t)0x2000)
 #define GPIO_PIN_14 ((uint16_t)0x4000)
-extern GPIO_TypeDef cib_hal_subset_gpio_a, cib_hal_subset_gpio_d;
-#define GPIOA (&cib_hal_subset_gpio_a)
+extern GPIO_TypeDef cib_hal_subset_gpio_b, cib_hal_subset_gpio_d;
+#define GPIOB (&cib_hal_subset_gpio_b)
 #define GPIOD (&cib_hal_subset_gpio_d)
+
+#define FLASH_TYPEPROGRAM_WORD 2u
 
 #define CRYP_DATATYPE_8B 1u
 #define CRYP_KEYSIZE_256B 2u

@@ -70,7 +70,7 @@ void board_sleep(void)
 
 uint8_t board_button(void)
 {
-    return USART1->SR & SR_RXNE ? (uint8_t)USART1->DR : 0;
+    return (USART1->SR & SR_RXNE) != 0 ? (uint8_t)USART1->DR : 0;
 }
 
 void board_listen(int on)
@@ -83,7 +83,7 @@ void board_listen(int on)
 
 int board_take(void)
 {
-    return USART2->SR & SR_RXNE ? (int)(USART2->DR & 0xffu) : -1;
+    return (USART2->SR & SR_RXNE) != 0 ? (int)(USART2->DR & 0xffu) : -1;
 }
 
 void board_send(const uint8_t *bytes, size_t n)

@@ -32,10 +32,15 @@ void board_usart2_tick(void);
 int board_take(void);
 void board_listen(int on);
 
+/* ------------------------------------------------------------------ hal_qemu.c */
+
+/* Stands for a sector of flash, which QEMU does not program: erased at every start. */
+extern const volatile uint32_t *const board_flash;
+
 /* ------------------------------------------------------------------ ring.c: USART2 for programs without a HAL */
 
 /* Bytes of the ring, a power of two. */
-#define RING_BYTES 64u
+#define LINE_BYTES 64u
 /* What has come, at most `room` bytes. */
 size_t ring_receive(uint8_t *bytes, size_t room);
 

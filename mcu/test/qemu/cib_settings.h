@@ -5,6 +5,11 @@
 #include "board.h"
 
 #define CIB_SETTING_SESSION board_argument(0)
+#ifdef DESK_WITH_KEY
+#define CIB_SETTING_KEY board_argument(1)
+#endif
+#define CIB_SETTING_BOOT_SECTOR board_flash
+#define CIB_SETTING_BOOT_WORDS 4u
 #define CIB_SETTING_TOKEN_ID board_argument(1)
 #define CIB_SETTING_TOKEN board_argument(2)
 #define CIB_SETTING_CLIENT_ID board_argument(3)

@@ -9,7 +9,7 @@
 
 #define EXIT_ERROR_HANDLER 92
 
-GPIO_TypeDef cib_hal_subset_gpio_a, cib_hal_subset_gpio_d;
+GPIO_TypeDef cib_hal_subset_gpio_b, cib_hal_subset_gpio_d;
 
 static UART_HandleTypeDef *receiver;
 static uint8_t *buffer;
@@ -101,6 +101,26 @@ HAL_StatusTypeDef HAL_RNG_GenerateRandomNumber(RNG_HandleTypeDef *hrng, uint32_t
     return semihost_random((uint8_t *)random32bit, sizeof *random32bit) == 0 ? HAL_OK : HAL_ERROR;
 }
 
+static uint32_t flash[4] = {UINT32_MAX, UINT32_MAX, UINT32_MAX, UINT32_MAX};
+const volatile uint32_t *const board_flash = flash;
+
+HAL_StatusTypeDef HAL_FLASH_Unlock(void)
+{
+    return HAL_OK;
+}
+
+HAL_StatusTypeDef HAL_FLASH_Lock(void)
+{
+    return HAL_OK;
+}
+
+HAL_StatusTypeDef HAL_FLASH_Program(uint32_t TypeProgram, uint32_t Address, uint64_t Data)
+{
+    (void)TypeProgram;
+    flash[(Address - (uint32_t)flash) / sizeof flash[0]] &= (uint32_t)Data;
+    return HAL_OK;
+}
+
 /* Capital letters press, small ones let go; "q" ends the program. */
 static void feel_buttons(void)
 {
@@ -129,7 +149,7 @@ GPIO_PinState HAL_GPIO_ReadPin(GPIO_TypeDef *GPIOx, uint16_t GPIO_Pin)
 {
     (void)GPIOx;
     feel_buttons();
-    return down & GPIO_Pin ? GPIO_PIN_RESET : GPIO_PIN_SET;
+    return (down & GPIO_Pin) != 0 ? GPIO_PIN_RESET : GPIO_PIN_SET;
 }
 
 void HAL_GPIO_WritePin(GPIO_TypeDef *GPIOx, uint16_t GPIO_Pin, GPIO_PinState PinState)

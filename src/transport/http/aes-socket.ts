@@ -55,20 +55,18 @@ export class AesSocket implements Socket {
     });
   }
 
-  send(message: Buffer | string, _binary: boolean): boolean {
-    if (this.#ended || typeof message === "string" || message.length > this.room) return false;
-    this.#due.push(message);
-    this.#dueBytes += message.length;
-    return true;
+  send(messages: readonly Buffer[], _binary: boolean): boolean {
+    const taken = messages.every((message) => this.#hold(message));
+    this.#flush();
+    return taken;
   }
 
   buffered(): number {
     return this.#waiting + this.#dueBytes;
   }
 
-  cork(body: () => void): void {
-    body();
-    this.#flush();
+  taken(): number {
+    return this.#stream?.taken ?? 0;
   }
 
   /** An empty record: somebody is still there. A full stream has bytes on the way anyway. */
@@ -86,6 +84,13 @@ export class AesSocket implements Socket {
     else
       this.#exchange.respond(200, head("application/octet-stream"), Buffer.concat([this.#envelope.random, ...records]));
     this.#over();
+  }
+
+  #hold(message: Buffer): boolean {
+    if (this.#ended || message.length > this.room) return false;
+    this.#due.push(message);
+    this.#dueBytes += message.length;
+    return true;
   }
 
   get #saidBye(): boolean {

@@ -151,8 +151,11 @@ export class Exchange {
     const res = this.#res;
     if (res === undefined) return undefined;
     this.#streaming = events;
+    let taken = 0;
     // uWebSockets.js flushes its own buffer only when written to: a word that says nothing does it and tells whether all is out.
     res.onWritable(() => {
+      // The kernel has room again, if not for all of it.
+      taken++;
       const flushed = this.#write(events.nothing());
       if (flushed) events.drained();
       return flushed;
@@ -163,12 +166,16 @@ export class Exchange {
     });
     return {
       write: (chunk) => this.#write(chunk),
+      get taken() {
+        return taken;
+      },
       end: (last) => {
         if (this.#res === undefined) return;
         this.#res = undefined;
         res.cork(() => {
           if (last !== undefined) res.write(last);
-          res.end(undefined, true);
+          // Asked to close, uWebSockets.js would write "Connection: close" here, in the middle of the body.
+          res.end();
         });
       },
     };

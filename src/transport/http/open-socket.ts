@@ -4,7 +4,7 @@ import type { RawSocket } from "./peer.ts";
 /** What is used of the library's WebSocket. */
 interface Native {
   /** 1 sent, 0 waiting, 2 dropped. */
-  send(message: Buffer | string, binary: boolean): number;
+  send(message: Buffer, binary: boolean): number;
   getBufferedAmount(): number;
   cork(body: () => void): unknown;
   end(code: number, reason: string): void;
@@ -18,17 +18,19 @@ export class OpenSocket implements RawSocket {
     this.#ws = ws;
   }
 
-  send(message: Buffer | string, binary: boolean): boolean {
-    return this.#ws !== undefined && this.#ws.send(message, binary) !== 2;
+  send(messages: readonly Buffer[], binary: boolean): boolean {
+    const [only] = messages;
+    // The library corks a lone message by itself, without a call back to here.
+    if (only !== undefined && messages.length === 1) return this.#take(only, binary);
+    let taken = false;
+    this.#ws?.cork(() => {
+      taken = messages.every((message) => this.#take(message, binary));
+    });
+    return taken;
   }
 
   buffered(): number {
     return this.#ws?.getBufferedAmount() ?? 0;
-  }
-
-  cork(body: () => void): void {
-    if (this.#ws === undefined) body();
-    else this.#ws.cork(body);
   }
 
   end(code: number, reason: string): void {
@@ -41,5 +43,9 @@ export class OpenSocket implements RawSocket {
 
   gone(): void {
     this.#ws = undefined;
+  }
+
+  #take(message: Buffer, binary: boolean): boolean {
+    return this.#ws !== undefined && this.#ws.send(message, binary) !== 2;
   }
 }

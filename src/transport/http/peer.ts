@@ -22,6 +22,8 @@ export interface Request {
 export interface Stream {
   /** False: taken, but the peer is slow; wait for `drained`. */
   write(chunk: Buffer | string): boolean;
+  /** Grows while the peer reads what it was too slow for. */
+  readonly taken: number;
   end(last?: Buffer | string): void;
 }
 

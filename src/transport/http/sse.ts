@@ -121,6 +121,10 @@ class Feed implements Sink {
     this.#end();
   }
 
+  taken(): number {
+    return this.#stream?.taken ?? 0;
+  }
+
   /** A comment keeps proxies awake; a full stream has bytes on the way anyway. */
   beat(): void {
     if (!this.#full) this.#full = this.#stream?.write(COMMENT) === false;

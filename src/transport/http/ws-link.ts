@@ -29,12 +29,11 @@ function answer(socket: RawSocket, address: string, callers: Callers): ReturnTyp
   const caller = callers.add({
     carrier: "socket",
     address,
-    write: (record) => {
+    write: (records) => {
       // A record that is not sent is a hole in the count: the link could not go on.
-      if (!socket.send(Buffer.from(record.buffer, record.byteOffset, record.byteLength), true)) socket.cut();
+      if (!socket.send(records.map(asBuffer), true)) socket.cut();
     },
     waiting: () => socket.buffered(),
-    cork: (body) => socket.cork(body),
     // The reason was said in the last record, sealed; in the close frame it would be in the clear.
     end: () => socket.end(1000, ""),
     cut: () => socket.cut(),
@@ -44,4 +43,8 @@ function answer(socket: RawSocket, address: string, callers: Callers): ReturnTyp
     drained: () => caller.drained(),
     closed: () => caller.closed(),
   };
+}
+
+function asBuffer({ buffer, byteOffset, byteLength }: Uint8Array): Buffer {
+  return Buffer.from(buffer, byteOffset, byteLength);
 }

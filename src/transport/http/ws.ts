@@ -9,7 +9,7 @@ import { checkSize } from "../feed.ts";
 import type { Format } from "../values.ts";
 import { type Door, protocolsOf } from "./door.ts";
 import type { Exchange } from "./listener.ts";
-import type { Upgrade } from "./peer.ts";
+import type { Request, Upgrade } from "./peer.ts";
 import { ROUTES, readQuery } from "./routes.ts";
 import { refuse } from "./wire.ts";
 import { LINK_PROTOCOL, linkUpgrade, wantsLink } from "./ws-link.ts";
@@ -20,6 +20,8 @@ const PROTOCOLS: ReadonlyMap<string, Format> = new Map([
   ["cib.v1.json", "json"],
 ]);
 const QUERY = ROUTES.find((route) => route.does === "socket")?.query;
+/** RFC 6455 §5.5: a control frame has 125 bytes, two of them are the code. */
+const MAX_REASON_BYTES = 123;
 
 export interface SocketsOptions {
   readonly control: Control;
@@ -66,13 +68,24 @@ export class Sockets {
   }
 
   #admit(exchange: Exchange): Upgrade {
-    const { door, room, control, links, mqtt, tls } = this.#options;
+    const { door, room, mqtt, tls } = this.#options;
     const { request } = exchange;
     door.check(request, true);
     if (request.path === MQTT_PATH && mqtt !== undefined) {
       checkRoom(room);
       return mqttUpgrade(request, door.shows(request), tls, mqtt);
     }
+    // Not before the Origin was found good: a foreign page learns nothing, not even that there is a box.
+    if (!request.headers.has("origin")) return this.#enter(request);
+    try {
+      return this.#enter(request);
+    } catch (thrown) {
+      return toPage(protocolsOf(request), asCibError(thrown), room);
+    }
+  }
+
+  #enter(request: Request): Upgrade {
+    const { door, room, control, links } = this.#options;
     if (wantsLink(protocolsOf(request))) {
       checkRoom(room);
       return linkUpgrade(request, door.shows(request), links);
@@ -109,6 +122,27 @@ export class Sockets {
       },
     };
   }
+}
+
+/** A page cannot see why an upgrade was refused: its socket is opened, and closes with the error's code. Throws what it cannot tell so. */
+function toPage(offered: readonly string[], error: CibError, room: () => boolean): Upgrade {
+  const protocol = offered.find((name) => PROTOCOLS.has(name) || name === LINK_PROTOCOL);
+  if (protocol === undefined || error.code === "internal" || !room()) throw error;
+  return {
+    protocol,
+    open: (socket) => {
+      socket.end(error.row.close, reasonOf(error));
+      return { message: () => {}, drained: () => {}, closed: () => {} };
+    },
+  };
+}
+
+/** As much of the message as a close frame holds, cut between characters. */
+function reasonOf({ message }: CibError): string {
+  return Buffer.from(message)
+    .subarray(0, MAX_REASON_BYTES)
+    .toString()
+    .replace(/\ufffd+$/, "");
 }
 
 function checkRoom(room: () => boolean): void {

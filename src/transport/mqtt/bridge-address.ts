@@ -79,7 +79,16 @@ export function bridgeSettings(set: BridgeVariables): BridgeSettings | undefined
     CIB_MQTT_BRIDGE_NAME: name,
     CIB_MQTT_BRIDGE_CA: ca,
   } = set;
-  if (url === undefined || url === "off") return undefined;
+  // Off by name is meant, and may have the rest beside it.
+  if (url === "off") return undefined;
+  if (url === undefined) {
+    const idle = Object.entries({ CIB_MQTT_BRIDGE_TOKEN: token, CIB_MQTT_BRIDGE_NAME: name, CIB_MQTT_BRIDGE_CA: ca });
+    const [variable] = idle.find(([, value]) => value !== undefined) ?? [];
+    if (variable === undefined) return undefined;
+    throw new SyntaxError(
+      `${variable}: does nothing without CIB_MQTT_BRIDGE; set that to mqtt(s)://… or off, or unset this`,
+    );
+  }
   if (name !== undefined && !BOX.test(name))
     throw new SyntaxError(`CIB_MQTT_BRIDGE_NAME: expected 1 to 32 letters, digits or _.-, got "${name.slice(0, 40)}"`);
   return {

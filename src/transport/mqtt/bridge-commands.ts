@@ -33,8 +33,15 @@ const READS: ReadonlySet<string> = new Set<CommandName>([
 /** Their request or their reply is a secret, and a foreign broker reads both. */
 const SECRET: ReadonlySet<string> = new Set<CommandName>(["tokens.create", "login.start", "login.code"]);
 
-/** Why a message was dropped without an answer: for the operator. */
-export type Dropped = "retained" | "no token" | "not a command" | "no reply topic" | "too large";
+/** Why a message was dropped without an answer, as the operator's log says it. */
+export const DROPPED = {
+  retained: "a retained command, which would come again with every connection",
+  "no token": "a command, and the bridge has no token that holds",
+  "not a command": "no command in CBOR or JSON",
+  "no reply topic": "a command whose reply names no topic under cib/<box>/reply/",
+  "too large": "more than 512 KiB",
+} as const;
+export type Dropped = keyof typeof DROPPED;
 
 export interface CommandsOptions {
   readonly control: Pick<Control, "run">;

@@ -3,6 +3,7 @@ import { connect as connectTcp, isIP, type Socket } from "node:net";
 import { connect as connectTls } from "node:tls";
 import type { Timers } from "../timers.ts";
 import type { BridgeAddress } from "./bridge-address.ts";
+import { failureWords, refusalWords } from "./bridge-words.ts";
 import { type Arrived, bytesOf, type Packet, Packets } from "./packets.ts";
 import { publishPacket } from "./wire.ts";
 
@@ -18,15 +19,6 @@ export const MAX_UNACKED = 64;
 export const MAX_UNACKED_BYTES = 256 * 1024;
 /** What a closing line gets to write its DISCONNECT. */
 const CLOSE_GRACE_MS = 1_000;
-
-/** CONNACK's return codes (MQTT 3.1.1 §3.2.2.3), for the operator. */
-const REFUSALS: Readonly<Record<number, string>> = {
-  1: "it does not speak MQTT 3.1.1",
-  2: "it does not accept this client id",
-  3: "it is not available",
-  4: "wrong user name or password",
-  5: "this user may not connect",
-};
 
 export interface LineOptions {
   readonly address: BridgeAddress;
@@ -55,6 +47,8 @@ export interface LineEvents {
   room(): void;
   /** A PUBACK of an id that `nextPacketId` gave out. */
   acknowledged(packetId: number): void;
+  /** One of these has thrown, but not the last. */
+  fault(thrown: unknown): void;
   /** The end, once; `why` for the operator: without any secret. */
   closed(why: string): void;
 }
@@ -72,6 +66,8 @@ export class Line {
   readonly #unacked = new Map<number, Unacked>();
   readonly #subscribing = new Map<number, readonly string[]>();
   #unackedBytes = 0;
+  /** PUBACKs that have come for what we sent. */
+  acknowledged = 0;
   /** Acknowledgements have come of which nobody was told. */
   #freed = false;
   #lastId = 0;
@@ -102,7 +98,7 @@ export class Line {
     this.#socket.once(tls ? "secureConnect" : "connect", () => this.#hello());
     this.#socket.on("data", (chunk) => this.#take(chunk));
     this.#socket.on("error", (failure) => {
-      this.#why ??= wordsOf(failure);
+      this.#why ??= failureWords(failure);
     });
     this.#socket.on("close", () => this.#closed());
   }
@@ -209,7 +205,8 @@ export class Line {
     this.#waitsForPong = false;
     try {
       for (const arrived of this.#packets.take(chunk)) {
-        if (this.#socket.destroyed) return;
+        // Nothing that comes behind our goodbye is answered.
+        if (this.#socket.destroyed || this.#socket.writableEnded) return;
         this.#arrived(arrived);
       }
       // Not only at half: a broker with Nagle's algorithm holds its next PUBACK until our TCP acknowledges the first, which
@@ -219,8 +216,12 @@ export class Line {
         this.#events.room();
       }
     } catch (thrown) {
-      this.cut(thrown instanceof SyntaxError ? `it does not speak MQTT (${thrown.message})` : wordsOf(thrown));
-      if (!(thrown instanceof SyntaxError)) throw thrown;
+      if (thrown instanceof SyntaxError) this.cut(`it does not speak MQTT (${thrown.message})`);
+      else {
+        // Whoever listens has failed: what it was told of may be half done, and comes again with the next line.
+        this.cut("a fault of ours");
+        this.#events.fault(thrown);
+      }
     }
   }
 
@@ -255,7 +256,7 @@ export class Line {
 
   #admitted(code: number): void {
     if (code !== 0) {
-      this.cut(`the broker refuses us: ${REFUSALS[code] ?? `code ${code}`}`);
+      this.cut(refusalWords(code));
       return;
     }
     this.#cancelDeadline();
@@ -284,6 +285,7 @@ export class Line {
     if (unacked === undefined) return;
     this.#unacked.delete(packetId);
     this.#unackedBytes -= unacked.bytes;
+    this.acknowledged++;
     if (unacked.done === undefined) this.#events.acknowledged(packetId);
     else unacked.done();
     this.#freed = true;
@@ -325,17 +327,4 @@ export class Line {
     this.#cancelPings?.();
     this.#events.closed(this.#why ?? "the broker closed the connection");
   }
-}
-
-/** A failed connection in words: system codes and addresses, never what we sent. */
-function wordsOf(failure: unknown): string {
-  if (!(failure instanceof Error)) return "unknown fault";
-  const { code } = failure as NodeJS.ErrnoException;
-  // Node tries every address of a name, and then throws them all.
-  const first =
-    failure instanceof AggregateError ? (failure.errors[0] as NodeJS.ErrnoException | undefined) : undefined;
-  return (
-    first?.code ??
-    (code === undefined || failure.message.includes(code) ? failure.message : `${failure.message} (${code})`)
-  );
 }

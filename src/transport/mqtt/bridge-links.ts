@@ -74,7 +74,7 @@ export class BridgeLinks {
       },
     };
     // The broker is what they share: each key has the caps of an address of its own.
-    link = this.#links.enter({ outlet, keyId, address: `bridge ${keyId}`, root: this.#root });
+    link = this.#links.enter({ outlet, keyId, address: `bridge-${keyId}`, root: this.#root });
     this.#byKey.set(keyId, link);
     link.message(hello);
   }

@@ -2,6 +2,7 @@
 import type { Control, Principal, SessionInfo } from "../../control/control.ts";
 import { asCibError } from "../../errors.ts";
 import type { SessionId } from "../../frame/frame.ts";
+import type { Timers } from "../timers.ts";
 import type { BridgeFrames } from "./bridge-address.ts";
 import type { Cursors } from "./bridge-cursors.ts";
 import { BridgeFeed } from "./bridge-feed.ts";
@@ -21,6 +22,7 @@ export interface SessionsOptions {
   /** Undefined: nothing for Home Assistant. */
   readonly home: Place | undefined;
   readonly cursors: Cursors;
+  readonly timers: Timers;
   /** The line is of no use any more. */
   stalled(why: string): void;
   fault(thrown: unknown): void;
@@ -30,7 +32,7 @@ export class BridgeSessions {
   readonly #o: SessionsOptions;
   readonly #retained = new RetainedTopics();
   readonly #home: HomeAssistant | undefined;
-  /** In the order in which they get room: who has had some goes to the end. */
+  /** One for each session that it publishes; whoever has room is asked in the order in which they came. */
   readonly #feeds = new Map<SessionId, BridgeFeed>();
   #line: Line | undefined;
   #watching: Disposable | undefined;
@@ -130,7 +132,7 @@ export class BridgeSessions {
   }
 
   #follow(info: SessionInfo): void {
-    const { control, who, root, frames, cursors, fault, stalled } = this.#o;
+    const { control, who, root, frames, cursors, timers, fault, stalled } = this.#o;
     const line = this.#line;
     if (line === undefined || who === undefined) return;
     if (frames === "off") {
@@ -148,6 +150,8 @@ export class BridgeSessions {
         cursors,
         publish: (topic, payload, done) => line.publish(topic, payload, false, done),
         full: () => line.full,
+        taken: () => line.acknowledged,
+        timers,
         stalled,
         fault,
       },

@@ -11,6 +11,7 @@ import { Cursors } from "./bridge-cursors.ts";
 import type { Incoming, Line } from "./bridge-line.ts";
 import { BridgeLinks } from "./bridge-links.ts";
 import { Memory } from "./bridge-memory.ts";
+import { Online } from "./bridge-online.ts";
 import { Outbox } from "./bridge-outbox.ts";
 import { Queue } from "./bridge-queue.ts";
 import { BridgeSessions } from "./bridge-sessions.ts";
@@ -35,7 +36,10 @@ export interface BridgeOptions extends BridgeSettings {
   /** A line for the operator: the broker is gone, or there again; the token does not hold. */
   say(line: string): void;
   onFault(where: string, thrown: unknown): void;
+  /** A sealed link over the broker was refused. */
   onRefused?(address: string, why: string): void;
+  /** A message of the broker (its host) was thrown away without an answer: see DROPPED. */
+  onDropped?(broker: string, why: Dropped): void;
   readonly timers?: Timers;
   readonly random?: () => number;
   readonly limits?: { readonly queueBytes?: number };
@@ -68,6 +72,7 @@ class Bridge implements BridgeTransport {
   readonly #box: string;
   readonly #root: string;
   readonly #timers: Timers;
+  readonly #online: Online;
   readonly #dropped: Partial<Record<Dropped, number>> = {};
   #Line: typeof Line | undefined;
   #parts: Parts | undefined;
@@ -86,6 +91,7 @@ class Bridge implements BridgeTransport {
     this.#box = options.name ?? options.id.replaceAll("-", "").slice(0, 12);
     this.#root = `${ROOT}/${this.#box}`;
     this.#timers = options.timers ?? TIMERS;
+    this.#online = new Online({ topic: `${this.#root}/online`, now: options.now, timers: this.#timers });
   }
 
   get counts(): Readonly<Record<string, unknown>> {
@@ -152,10 +158,7 @@ class Bridge implements BridgeTransport {
       who: () => this.#who,
       memory,
       reply: (topic, payload) => outbox.push(topic, payload),
-      dropped: (why) => {
-        this.#dropped[why] = (this.#dropped[why] ?? 0) + 1;
-        this.#o.onRefused?.("bridge", why);
-      },
+      dropped: (why) => this.#drop(why),
       fault,
       signal,
     });
@@ -169,6 +172,7 @@ class Bridge implements BridgeTransport {
       frames,
       home: place,
       cursors,
+      timers,
       fault,
       stalled: (why) => this.#line?.cut(why),
     });
@@ -189,19 +193,20 @@ class Bridge implements BridgeTransport {
           address,
           ...(ca !== undefined && { ca }),
           clientId: `cib-${this.#box}`,
-          will: { topic: `${this.#root}/online`, payload: "0" },
+          will: { topic: this.#online.topic, payload: "0" },
           timers: this.#timers,
         },
         {
           connected: () => this.#connected(line, parts),
           message: (incoming) => this.#message(incoming, parts),
-          tooLarge: () => this.#tooLarge(),
-          denied: (filter) => this.#o.say(`bridge: the broker does not let us subscribe to ${filter}`),
+          tooLarge: () => this.#drop("too large"),
+          denied: (filter) => this.#denied(filter),
           room: () => {
             parts.sessions.drained();
             parts.links.drained();
           },
           acknowledged: (packetId) => parts.links.acknowledged(packetId),
+          fault: (thrown) => this.#o.onFault("bridge", thrown),
           closed: (why) => {
             this.#closed(why, parts);
             over();
@@ -217,12 +222,17 @@ class Bridge implements BridgeTransport {
     this.#upSince = this.#o.now();
     if (this.#told !== undefined) this.#o.say(`bridge: connected to ${host}:${port}`);
     this.#told = undefined;
-    line.publish(`${this.#root}/online`, Buffer.from("1"), true);
-    line.subscribe([`${this.#root}/link/+/up`, ...(this.#who ? this.#filters() : [])]);
+    this.#online.begin((topic, payload) => line.publish(topic, payload, true));
+    line.subscribe([`${this.#root}/link/+/up`, this.#online.topic, ...(this.#who ? this.#filters() : [])]);
     if (this.#who === undefined) line.unsubscribe(this.#filters());
     parts.links.begin(line);
     parts.outbox.begin((topic, payload, done) => line.publish(topic, payload, false, done));
     parts.sessions.begin(line);
+  }
+
+  #denied(filter: string): void {
+    // Who may not read its own word cannot set it right, and needs nothing else of it.
+    if (filter !== this.#online.topic) this.#o.say(`bridge: the broker does not let us subscribe to ${filter}`);
   }
 
   /** Where plain commands come in. */
@@ -234,7 +244,8 @@ class Bridge implements BridgeTransport {
   async #message(incoming: Incoming, { commands, links }: Parts): Promise<void> {
     try {
       const topic = parseTopic(incoming.topic, this.#root);
-      if (topic?.kind === "up" && !incoming.retain) links.message(topic.key, incoming.payload);
+      if (incoming.topic === this.#online.topic) this.#online.heard(incoming.payload);
+      else if (topic?.kind === "up" && !incoming.retain) links.message(topic.key, incoming.payload);
       else await commands.take(incoming);
     } catch (thrown) {
       this.#o.onFault("bridge", thrown);
@@ -242,15 +253,17 @@ class Bridge implements BridgeTransport {
     }
   }
 
-  #tooLarge(): void {
-    this.#dropped["too large"] = (this.#dropped["too large"] ?? 0) + 1;
-    this.#o.onRefused?.("bridge", "too large");
+  #drop(why: Dropped): void {
+    this.#dropped[why] = (this.#dropped[why] ?? 0) + 1;
+    // Who sent it is the broker's secret.
+    this.#o.onDropped?.(this.#o.address.host, why);
   }
 
   #closed(why: string, { links, outbox, sessions }: Parts): void {
     links.end();
     outbox.end();
     sessions.end();
+    this.#online.end();
     this.#line = undefined;
     if (this.#stopped !== undefined) return;
     const { address, now, random = Math.random } = this.#o;
@@ -276,7 +289,8 @@ class Bridge implements BridgeTransport {
     if (parts === undefined) return;
     parts.sessions.end();
     parts.links.stop();
-    this.#line?.publish(`${this.#root}/online`, Buffer.from("0"), true);
+    this.#online.end();
+    this.#line?.publish(this.#online.topic, Buffer.from("0"), true);
     this.#line?.close();
     await this.#lineOver;
     await parts.cursors.close();

@@ -25,6 +25,8 @@ export class Client implements Outlet {
   readonly #unacknowledged = new Set<number>();
   #packetId = 0;
   #corked = false;
+  /** Ever, to tell what has been read from what waits. */
+  #sentBytes = 0;
 
   constructor(arrival: Arrival, { guest, ended, name }: Admission) {
     this.arrival = arrival;
@@ -86,11 +88,16 @@ export class Client implements Outlet {
       });
     }
     stream.write(bytes);
+    this.#sentBytes += bytes.length;
     return true;
   }
 
   waiting(): number {
     return this.arrival.waiting();
+  }
+
+  taken(): number {
+    return this.arrival.taken?.() ?? this.#sentBytes - this.arrival.waiting();
   }
 
   /** §2.3.1: 1 to 65,535, and none that still waits for its acknowledgement. */

@@ -58,6 +58,10 @@ export class Delivery implements Sink, Disposable {
     this.#options.ended();
   }
 
+  taken(): number {
+    return this.#window.taken;
+  }
+
   /** A PUBACK. Whether the packet was of this delivery. */
   acknowledged(packetId: number): boolean {
     if (!this.#window.acknowledged(packetId)) return false;
@@ -70,6 +74,13 @@ export class Delivery implements Sink, Disposable {
     if (this.#over) return;
     this.#window.pump();
     this.#goOn();
+  }
+
+  /** Nothing is acknowledged any more: the last word goes at QoS 0. */
+  lost(): void {
+    const { outlet, topic } = this.#options;
+    outlet.publish(topic, this.#notice({ detached: "detached", ...this.#session }));
+    this[Symbol.dispose]();
   }
 
   /** Ends it without a word: the client has asked for it, or is gone. */

@@ -72,6 +72,15 @@ export class Desk {
     for (const session of [...this.#deliveries.keys()]) if (!this.#listens(session)) this.#drop(session);
   }
 
+  /** A filter has another QoS: what came at QoS 1 by it alone has lost its pace, and says so. */
+  subscribed(): void {
+    for (const [session, delivery] of [...this.#deliveries]) {
+      if (this.#listens(session)) continue;
+      this.#deliveries.delete(session);
+      delivery.lost();
+    }
+  }
+
   /** The daemon ends, or the token has: what every delivery says as its last word. */
   bye(reason: "stopping" | "revoked" | "expired"): void {
     for (const delivery of [...this.#deliveries.values()]) {

@@ -2,6 +2,7 @@
 import { once } from "node:events";
 import { readFileSync } from "node:fs";
 import { type AddressInfo, createServer, type Server, type Socket } from "node:net";
+import { bytesTaken } from "../taken.ts";
 import { TIMERS, type Timers } from "../timers.ts";
 import { bounded } from "./bounded.ts";
 import type { Arrival } from "./ports.ts";
@@ -108,6 +109,7 @@ export class Listeners {
       encrypted: proof !== undefined,
       ...(proof?.keyId !== undefined && { keyId: proof.keyId }),
       waiting: () => stream.writableLength,
+      taken: () => bytesTaken(stream),
     });
   }
 }

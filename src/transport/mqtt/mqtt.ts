@@ -189,7 +189,11 @@ class Mqtt implements MqttTransport {
       came: (client) => this.#came(client),
       left: (client) => this.#left(client),
       said: (client, topic, payload, after) => this.#said(client, topic, payload, after),
-      subscribed: (client, filters) => this.#parts?.audience.subscribed(client, filters),
+      subscribed: (client, filters) => {
+        // [MQTT-3.8.4-3]: it takes the place of an older one of the same filter, and may have granted more.
+        this.#desks.get(client)?.subscribed();
+        this.#parts?.audience.subscribed(client, filters);
+      },
       unsubscribed: (client) => this.#desks.get(client)?.unsubscribed(),
       acknowledged: (client, packetId) => {
         this.#desks.get(client)?.acknowledged(packetId);

@@ -13,6 +13,8 @@ export interface Arrival {
   readonly keyId?: string;
   /** Bytes that wait for the peer to read. */
   waiting(): number;
+  /** Grows while the peer reads; left out: `waiting` says it all. */
+  taken?(): number;
 }
 
 /** What publishes to one client, past the broker's own queues. */
@@ -21,6 +23,8 @@ export interface Outlet {
   publish(topic: string, payload: Uint8Array, packetId?: number): boolean;
   /** Bytes that wait for the peer to read. */
   waiting(): number;
+  /** Grows while the peer reads; left out: only its acknowledgements say so. */
+  taken?(): number;
   /** A packet id that is in nobody's use on this connection. */
   nextPacketId(): number;
   close(reason: string): void;

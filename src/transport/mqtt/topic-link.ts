@@ -198,9 +198,10 @@ class Strand {
     this.#caller = callers.add({
       carrier: "mqtt",
       address,
-      write: (bytes) => void this.#window.push(bytes),
+      write: (records) => {
+        for (const record of records) this.#window.push(record);
+      },
       waiting: () => this.#window.bytes,
-      cork: (body) => body(),
       end: () => {
         // Paused, its topic belongs to the link that takes its place: a goodbye would disturb that one.
         if (!this.#paused) this.#window.flush();

@@ -25,6 +25,7 @@ export class Window {
   /** By packet id, in bytes. */
   readonly #sent = new Map<number, number>();
   #sentBytes = 0;
+  #acknowledgedBytes = 0;
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   #gone = false;
@@ -50,6 +51,11 @@ export class Window {
   /** Bytes that were neither acknowledged nor thrown away. */
   get bytes(): number {
     return this.#sentBytes + this.#heldBytes;
+  }
+
+  /** Grows while the reader reads or acknowledges: a message of 1 MiB is read for a while before there is a PUBACK. */
+  get taken(): number {
+    return this.#acknowledgedBytes + (this.#outlet.taken?.() ?? 0);
   }
 
   /** Sends it, or holds it until its turn comes. False where the connection is gone. */
@@ -78,6 +84,7 @@ export class Window {
     if (bytes === undefined) return false;
     this.#sent.delete(packetId);
     this.#sentBytes -= bytes;
+    this.#acknowledgedBytes += bytes;
     this.pump();
     return true;
   }

@@ -71,7 +71,7 @@ class SocketStream extends Duplex {
 
   #send(bytes: Buffer): void {
     if (this.destroyed) return;
-    const sent = this.#socket.send(bytes, true);
+    const sent = this.#socket.send([bytes], true);
     if (!sent || this.#socket.buffered() > MAX_WAITING_BYTES) this.destroy();
   }
 }

@@ -4,6 +4,7 @@ import { type AddressInfo, createServer, type Server, type Socket } from "node:n
 import type { Control } from "../../control/control.ts";
 import { type CallerCounts, type CallerLimits, Callers } from "../callers.ts";
 import type { Line } from "../link-caller.ts";
+import { bytesTaken } from "../taken.ts";
 import type { Timers } from "../timers.ts";
 import type { Transport } from "../transport.ts";
 
@@ -97,13 +98,14 @@ function answer(socket: Socket, callers: Callers): void {
   const line: Line = {
     carrier: "stream",
     address: socket.remoteAddress ?? "",
-    write: (record) => void socket.write(record),
-    waiting: () => socket.writableLength,
-    cork: (body) => {
-      socket.cork();
-      body();
-      socket.uncork();
+    write: (records) => {
+      // One buffer is the shorter way through a stream than a list of one.
+      if (records.length > 1) socket.cork();
+      for (const record of records) socket.write(record);
+      if (records.length > 1) socket.uncork();
     },
+    waiting: () => socket.writableLength,
+    taken: () => bytesTaken(socket),
     end: () => void socket.end(),
     cut: () => void socket.destroy(),
   };

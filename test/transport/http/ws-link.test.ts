@@ -20,7 +20,7 @@ import type { CallerLimits } from "../../../src/transport/callers.ts";
 import { MAX_LINK_MESSAGE_BYTES } from "../../../src/transport/http/ws-link.ts";
 import { HANDSHAKE_DEADLINE_MS, KEEP_ALIVE_MS, SILENCE_MS } from "../../../src/transport/link-caller.ts";
 import type { DeviceKey } from "../../conformance/link-client.ts";
-import { WsLinkClient } from "../../conformance/ws-sealed-way.ts";
+import { WsLinkClient } from "../../conformance/ws-link-client.ts";
 import { Hands } from "../hands.ts";
 import { type Box, openBox, TOKEN } from "./fake.ts";
 

@@ -5,9 +5,11 @@ import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
 import { decode as cborgDecode } from "cborg";
+import WebSocket from "ws";
 import { NodeSocket, type NodeSocketOptions } from "../../../src/client/node-socket.ts";
 import { CibError } from "../../../src/errors.ts";
-import { decodeValue, encodeValue, frameOf } from "../../../src/frame/codec.ts";
+import { decodeValue, encodeValue } from "../../../src/frame/codec.ts";
+import { frameOf } from "../../../src/frame/item.ts";
 import { MAX_ATTACHMENTS, MAX_COMMANDS, MAX_MALFORMED } from "../../../src/transport/connection.ts";
 import { HIGH_WATER_BYTES } from "../../../src/transport/feed.ts";
 import { type Box, EPOCH, OTHER, openBox, READER, SESSION, TOKEN } from "./fake.ts";
@@ -248,6 +250,39 @@ test("what is wrong with an upgrade is told in plain HTTP", async () => {
   const first = await new Caller(box).open();
   assert.deepEqual((await refusal("", ["cib.v1.json", bearer])).code, 4503);
   first.socket.close();
+});
+
+test("a page of the box's own origin is told in a close code what is wrong with its upgrade; a foreign one gets no socket", async () => {
+  await using box = await openBox();
+  const { port } = new URL(box.url);
+  const outcome = (origin: string, protocols: string[], query = "") =>
+    new Promise<unknown>((resolve) => {
+      const socket = new WebSocket(`${box.url}/ws${query}`, protocols, { origin });
+      // A refused upgrade is an error of the socket too.
+      socket.on("error", () => {});
+      socket.on("unexpected-response", (_request, { statusCode }) => {
+        resolve(statusCode);
+        socket.terminate();
+      });
+      socket.on("close", (code, reason) => resolve([code, String(reason)]));
+    });
+  const own = `http://127.0.0.1:${port}`;
+  const wrong = ["cib.v1.json", "bearer.wrong"];
+  assert.deepEqual(await outcome(own, wrong), [4401, "authorization: no such token"]);
+  assert.deepEqual(await outcome(own, ["cib.v1.link", `bearer.${TOKEN}`]), [
+    4400,
+    "authorization: cib.v1.link takes no token, the device key is the proof",
+  ]);
+  const long = (await outcome(own, ["cib.v1.json", `bearer.${TOKEN}`], `?session=${"\u{1f642}".repeat(60)}`)) as [
+    number,
+    string,
+  ];
+  assert.equal(long[0], 4400);
+  assert.ok(Buffer.byteLength(long[1]) <= 123 && long[1].isWellFormed() && !long[1].includes("\ufffd"), long[1]);
+  // None of ours was offered: there is nothing to open.
+  assert.equal(await outcome(own, ["bearer.wrong"]), 401);
+  assert.equal(await outcome(`http://evil.example:${port}`, wrong), 403);
+  assert.equal(await outcome("null", ["cib.v1.json", `bearer.${TOKEN}`]), 403);
 });
 
 test("a session in the URL that is not there or not allowed is told in the stream, then the socket closes", async () => {

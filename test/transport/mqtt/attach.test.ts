@@ -47,6 +47,23 @@ describe("attach over MQTT", () => {
     assert.equal(code(await ask(attach)), "conflict");
   });
 
+  test("ends, and says so, when its subscription is replaced by one of QoS 0", async () => {
+    await using house = await House.open();
+    const { session, client, ask, topic } = await open(house);
+    await ask({ cmd: "attach", session, types: ["text.delta"] });
+    // The same again, and a weaker one beside it, change nothing.
+    await client.subscribe(topic, 1);
+    await client.subscribe(`cib/+/${client.clientId}/${session}`, 0);
+    house.world.say(session, text("paced"));
+    assert.equal(frame((await client.messages.take()).payload)["text"], "paced");
+    await client.subscribe(topic, 0);
+    const last = await client.messages.take();
+    assert.deepEqual([last.topic, last.qos, frame(last.payload)], [topic, 0, { detached: "detached", session }]);
+    assert.equal(code(await ask({ cmd: "detach", session })), "not_found");
+    await client.subscribe(topic, 1);
+    assert.equal((await ask({ cmd: "attach", session }))["verdict"], "ok");
+  });
+
   test("frames come at QoS 1, and no faster than they are acknowledged", async () => {
     await using house = await House.open();
     const { session, client, ask, topic } = await open(house);

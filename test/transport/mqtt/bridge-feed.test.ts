@@ -28,12 +28,18 @@ async function rig(t: TestContext, verdict: Partial<Verdict>, frames: BridgeFram
   const sent: { topic: string; payload: Buffer; done: () => void }[] = [];
   const wishes: unknown[] = [];
   const stalls: string[] = [];
+  const faults: unknown[] = [];
+  /** Waits for another try, in ms, and what follows them. */
+  const waits: { ms: number; act: () => void; off?: true }[] = [];
+  /** What attaching throws. */
+  const broken: { by?: Error } = {};
   const open = (created: number) =>
     new BridgeFeed(
       {
         control: {
           attach: (_who, wish) => {
             wishes.push(wish);
+            if (broken.by !== undefined) throw broken.by;
             const full = { session: SESSION, epoch: 1, first: 1, last: 9, from: 1, verdict: "ok" as const, ...verdict };
             return { verdict: full, drained: () => undefined, [Symbol.dispose]: () => undefined };
           },
@@ -44,12 +50,23 @@ async function rig(t: TestContext, verdict: Partial<Verdict>, frames: BridgeFram
         cursors,
         publish: (topic, payload, done) => sent.push({ topic, payload, done }) > 0,
         full: () => sent.length >= 4,
+        taken: () => 0,
+        timers: {
+          ...timers,
+          after: (ms, act) => {
+            const wait: (typeof waits)[number] = { ms, act };
+            waits.push(wait);
+            return () => {
+              wait.off = true;
+            };
+          },
+        },
         stalled: (why) => void stalls.push(why),
-        fault,
+        fault: (thrown) => void faults.push(thrown),
       },
       info(created),
     );
-  return { cursors, sent, wishes, stalls, open };
+  return { cursors, sent, wishes, stalls, faults, waits, broken, open };
 }
 
 test("a session older than the bridge begins now, a younger one at its first frame, a known one behind its cursor", async (t) => {
@@ -138,6 +155,63 @@ test("what is missing at the start is told again until the broker has it, and th
     sent[1]?.done();
     assert.deepEqual(cursors.get(SESSION), { epoch: verdict.verdict === "ahead" ? 2 : 1, seq: verdict.from - 1 });
   }
+});
+
+test("after a kill of the box nobody knows how far it had come: what is behind the place is told to come again", async (t) => {
+  for (const [verdict, told] of [
+    [{ from: 9, epoch: 2 }, [{ verdict: "ahead", from: 9 }]],
+    [
+      { from: 12, epoch: 2, verdict: "gap" },
+      [
+        { verdict: "ahead", from: 9 },
+        { verdict: "gap", from: 12 },
+      ],
+    ],
+    [{ from: 7, epoch: 2, verdict: "ahead" }, [{ verdict: "ahead", from: 7 }]],
+  ] as const) {
+    const { cursors, sent, open } = await rig(t, verdict);
+    cursors.set(SESSION, { epoch: 1, seq: 8 });
+    open(SINCE)[Symbol.dispose]();
+    assert.deepEqual(cursors.get(SESSION), { epoch: 1, seq: 8 }, "until the broker has it");
+    open(SINCE);
+    const said = sent.splice(0).slice(told.length);
+    assert.deepEqual(
+      said.map(({ payload }) => {
+        const { verdict: word, from } = JSON.parse(payload.toString()) as { verdict: string; from: number };
+        return { verdict: word, from };
+      }),
+      told,
+    );
+    for (const { done } of said) done();
+    assert.deepEqual(cursors.get(SESSION), { epoch: 2, seq: verdict.from - 1 });
+  }
+  const { sent, cursors, open } = await rig(t, { from: 9 });
+  cursors.set(SESSION, { epoch: 1, seq: 8 });
+  open(SINCE);
+  assert.deepEqual(sent, [], "after a stop there is nothing to tell");
+});
+
+test("a log that cannot be read costs its session a wait, again and again, and the line nothing", async (t) => {
+  const { cursors, sent, wishes, stalls, faults, waits, broken, open } = await rig(t, {});
+  const feed = open(SINCE);
+  feed.write(frame(1));
+  feed.close("detached");
+  assert.deepEqual([stalls, waits.length], [[], 1]);
+  broken.by = new Error("EIO");
+  waits[0]?.act();
+  waits[1]?.act();
+  assert.equal(faults.length, 2);
+  assert.ok((waits[2]?.ms ?? 0) > (waits[1]?.ms ?? 0) && (waits[1]?.ms ?? 0) > (waits[0]?.ms ?? 0), "each time later");
+  delete broken.by;
+  waits[2]?.act();
+  assert.deepEqual(wishes, [{ session: SESSION, from: 1 }, ...Array.from({ length: 3 }, () => wishes[1])]);
+  assert.deepEqual(wishes[1], { session: SESSION, from: 2, epoch: 1 }, "behind what was sent, acknowledged or not");
+  // What was sent before the fault still counts when it is acknowledged.
+  for (const { done } of sent) done();
+  assert.equal(cursors.get(SESSION)?.seq, 1);
+  feed.close("detached");
+  feed[Symbol.dispose]();
+  assert.equal(waits[3]?.off, true, "nobody waits for one that is over");
 });
 
 test("a broker that acknowledges nothing costs the line", async (t) => {

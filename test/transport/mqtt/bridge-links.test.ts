@@ -3,7 +3,7 @@ import assert from "node:assert/strict";
 import { test } from "node:test";
 import type { Line } from "../../../src/transport/mqtt/bridge-line.ts";
 import { BridgeLinks, MAX_KEYS } from "../../../src/transport/mqtt/bridge-links.ts";
-import { clientLink } from "../../conformance/mqtt-link-client.ts";
+import { clientLink } from "../../conformance/link-client.ts";
 import { TopicWorld } from "./topic-world.ts";
 
 test("messages for keys that are nobody's, however they begin, take no place from a device", () => {

@@ -127,6 +127,9 @@ test(
       "not a command": 1,
       "too large": 1,
     });
+    assert.ok(
+      world.printed.some((line) => /^bridge: 1 message refused from 127\.0\.0\.1: a retained command/.test(line)),
+    );
   },
 );
 

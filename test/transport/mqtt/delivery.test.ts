@@ -2,8 +2,9 @@
 import assert from "node:assert/strict";
 import { test } from "node:test";
 import fc from "fast-check";
-import { decodeValue, frameOf } from "../../../src/frame/codec.ts";
+import { decodeValue } from "../../../src/frame/codec.ts";
 import type { Frame, FrameBody } from "../../../src/frame/frame.ts";
+import { frameOf } from "../../../src/frame/item.ts";
 import { Delivery, type DeliveryOptions } from "../../../src/transport/mqtt/delivery.ts";
 import { MAX_UNACKNOWLEDGED, MAX_UNACKNOWLEDGED_BYTES, Window } from "../../../src/transport/mqtt/window.ts";
 import { FakeControl, SESSION, TOKEN } from "../http/fake.ts";

@@ -3,9 +3,10 @@ import assert from "node:assert/strict";
 import { once } from "node:events";
 import { connect } from "node:net";
 import { test } from "node:test";
+import { deviceKey } from "../../conformance/keys.ts";
+import { clientLink } from "../../conformance/link-client.ts";
 import { MqttClient } from "../../conformance/mqtt-client.ts";
-import { clientLink, linkLogin, MqttLinkClient } from "../../conformance/mqtt-link-client.ts";
-import { deviceKey } from "../../conformance/tcp-way.ts";
+import { linkLogin, MqttLinkClient } from "../../conformance/mqtt-link-client.ts";
 import { openWorld } from "../../conformance/world.ts";
 
 test("whoever has heard password, hello and records can open nothing, and ends nothing", async () => {

@@ -7,7 +7,7 @@ import type { FrameBody } from "../../../src/frame/frame.ts";
 import { HANDSHAKE_DEADLINE_MS, KEEP_ALIVE_MS, SILENCE_MS } from "../../../src/transport/link-caller.ts";
 import { LINKLESS_MS, MAX_UP_BYTES } from "../../../src/transport/mqtt/topic-link.ts";
 import { MAX_UNACKNOWLEDGED } from "../../../src/transport/mqtt/window.ts";
-import { clientLink } from "../../conformance/mqtt-link-client.ts";
+import { clientLink } from "../../conformance/link-client.ts";
 import { SESSION } from "../http/fake.ts";
 import { type Device, TopicWorld } from "./topic-world.ts";
 

@@ -16,7 +16,7 @@ import { itemsOf } from "../../../src/frame/sequence.ts";
 import type { Outlet } from "../../../src/transport/mqtt/ports.ts";
 import { type TopicLink, TopicLinks } from "../../../src/transport/mqtt/topic-link.ts";
 import type { DeviceKey } from "../../conformance/link-client.ts";
-import { clientLink } from "../../conformance/mqtt-link-client.ts";
+import { clientLink } from "../../conformance/link-client.ts";
 import { Inbox } from "../../conformance/way.ts";
 import { Hands } from "../hands.ts";
 import { FakeControl } from "../http/fake.ts";

@@ -15,17 +15,13 @@ class FakeSocket implements WebSocket {
   waiting = 0;
   takes = true;
 
-  send(message: Buffer | string): boolean {
-    if (this.takes) this.sent.push(Buffer.from(message));
+  send(messages: readonly Buffer[]): boolean {
+    if (this.takes) this.sent.push(...messages);
     return this.takes;
   }
 
   buffered(): number {
     return this.waiting;
-  }
-
-  cork(body: () => void): void {
-    body();
   }
 
   end(): void {

@@ -19,7 +19,8 @@ import { LinkKey } from "../../../src/crypto/schedule.ts";
 import { encodeValue } from "../../../src/frame/codec.ts";
 import { HANDSHAKE_DEADLINE_MS, KEEP_ALIVE_MS, SILENCE_MS } from "../../../src/transport/link-caller.ts";
 import { createTcp, type TcpOptions } from "../../../src/transport/tcp/server.ts";
-import { type DeviceKey, LinkClient } from "../../conformance/link-client.ts";
+import type { DeviceKey } from "../../conformance/link-client.ts";
+import { TcpLinkClient } from "../../conformance/tcp-link-client.ts";
 import { Hands } from "../hands.ts";
 import { FakeControl } from "../http/fake.ts";
 
@@ -224,7 +225,7 @@ test("callers who prove nothing push each other out, the oldest first, and a dev
   await using world = await World.open({ halfOpen: 20, halfOpenAnAddress: 8 });
   const flood: Bare[] = [];
   for (let i = 0; i < 60; i++) flood.push(await Bare.open(world));
-  const client = await LinkClient.open(world.port, world.device());
+  const client = await TcpLinkClient.open(world.port, world.device());
   assert.ok((await client.ask({ cmd: "health" })) !== undefined);
   await world.until(52);
   assert.ok(world.counts.halfOpen <= 8);
@@ -264,9 +265,9 @@ test("a replayed hello earns a reply, and neither closes the living link nor liv
 test("the newest link of a key wins, and tells the older one so", async () => {
   await using world = await World.open();
   const key = world.device();
-  const one = await LinkClient.open(world.port, key);
+  const one = await TcpLinkClient.open(world.port, key);
   await one.ask({ cmd: "health" });
-  const two = await LinkClient.open(world.port, key);
+  const two = await TcpLinkClient.open(world.port, key);
   await two.ask({ cmd: "health" });
   assert.equal(await one.ended, "superseded");
   assert.equal(world.counts.live, 1);
@@ -278,7 +279,7 @@ test("a first record withheld and sent late evicts nobody newer", async () => {
   const key = world.device();
   const { bare: old, link } = await halfOpen(world, key);
   const withheld = link.seal(new Uint8Array());
-  const client = await LinkClient.open(world.port, key);
+  const client = await TcpLinkClient.open(world.port, key);
   await client.ask({ cmd: "health" });
   await old.closed;
   old.socket.write(withheld);
@@ -289,9 +290,9 @@ test("a first record withheld and sent late evicts nobody newer", async () => {
 
 test("a record altered, repeated, skipped, reflected or too long closes the link, and what it said does not happen", async () => {
   await using world = await World.open();
-  const stop = (client: LinkClient) => client.link.seal(encodeValue({ cmd: "sessions.stop" }));
+  const stop = (client: TcpLinkClient) => client.link.seal(encodeValue({ cmd: "sessions.stop" }));
   let reflected: Uint8Array | undefined;
-  const attacks: readonly ((client: LinkClient) => readonly Uint8Array[])[] = [
+  const attacks: readonly ((client: TcpLinkClient) => readonly Uint8Array[])[] = [
     (client) => [stop(client).map((byte, i) => (i === 20 ? byte ^ 1 : byte))],
     (client) => {
       const record = client.link.seal(encodeValue({ cmd: "tokens.list" }));
@@ -302,7 +303,7 @@ test("a record altered, repeated, skipped, reflected or too long closes the link
     () => [Uint8Array.of(0xff, 0xff)],
   ];
   for (const [i, attack] of attacks.entries()) {
-    const client = await LinkClient.open(world.port, world.device());
+    const client = await TcpLinkClient.open(world.port, world.device());
     client.socket.once("data", (chunk) => {
       reflected = Uint8Array.from(chunk);
     });
@@ -318,7 +319,7 @@ test("a record altered, repeated, skipped, reflected or too long closes the link
 
 test("several commands in one record are several commands, and their replies come back", async () => {
   await using world = await World.open();
-  const client = await LinkClient.open(world.port, world.device());
+  const client = await TcpLinkClient.open(world.port, world.device());
   const replies = ["a", "b", "c"].map((id) => client.ask({ cmd: "health", id }));
   assert.equal((await Promise.all(replies)).length, 3);
   client.send({ cmd: "health", id: "d" }, { cmd: "health", id: "e" }, { bye: "done" });
@@ -328,7 +329,7 @@ test("several commands in one record are several commands, and their replies com
 
 test("what is no CBOR is refused in words, and closes the link when it goes on", async () => {
   await using world = await World.open();
-  const client = await LinkClient.open(world.port, world.device());
+  const client = await TcpLinkClient.open(world.port, world.device());
   for (let i = 0; i < 8; i++) client.socket.write(client.link.seal(Uint8Array.of(0x9b, 0x7f, 0xff)));
   assert.equal(await client.ended, "bad_request");
 });
@@ -343,7 +344,7 @@ test("a command of indefinite length or with a tag is refused and does not run, 
     "tags in tags": `a163636d64${"d81c82".repeat(24)}80${Array.from({ length: 24 }, (_, i) => `d81d18${(24 - i).toString(16).padStart(2, "0")}`).join("")}`,
   };
   for (const [what, hex] of Object.entries(refused)) {
-    const client = await LinkClient.open(world.port, world.device());
+    const client = await TcpLinkClient.open(world.port, world.device());
     const replies: string[] = [];
     const bytes = Buffer.from(hex, "hex");
     client.told = (re, error) =>
@@ -364,7 +365,7 @@ test("a command of indefinite length or with a tag is refused and does not run, 
 test("a client with the smallest buffer is told everything in pieces that fit", async () => {
   await using world = await World.open();
   world.control.answers.set("sessions.list", () => ({ body: { sessions: ["x".repeat(500)] } }));
-  const client = await LinkClient.open(world.port, world.device(), { accepts: 128 });
+  const client = await TcpLinkClient.open(world.port, world.device(), { accepts: 128 });
   await assert.rejects(client.ask({ cmd: "sessions.list" }), { code: "too_large" });
   await assert.rejects(client.ask({ cmd: "attach", session: "y".repeat(60) }), { code: "bad_request" });
   client.socket.destroy();
@@ -373,11 +374,11 @@ test("a client with the smallest buffer is told everything in pieces that fit", 
 test("a revoked token ends its link at once, and its key opens no other", async () => {
   await using world = await World.open();
   const key = world.device();
-  const client = await LinkClient.open(world.port, key);
+  const client = await TcpLinkClient.open(world.port, key);
   await client.ask({ cmd: "health" });
   world.revoke(key.token);
   assert.equal(await client.ended, "revoked");
-  await assert.rejects(LinkClient.open(world.port, key), { code: "unauthorized" });
+  await assert.rejects(TcpLinkClient.open(world.port, key), { code: "unauthorized" });
 });
 
 test("an idle link is kept alive by empty records, and a silent one is found dead", async () => {
@@ -399,7 +400,7 @@ test("an idle link is kept alive by empty records, and a silent one is found dea
 
 test("when the daemon stops, links are told and callers are not", async () => {
   await using world = await World.open();
-  const client = await LinkClient.open(world.port, world.device());
+  const client = await TcpLinkClient.open(world.port, world.device());
   await client.ask({ cmd: "health" });
   const bare = await Bare.open(world);
   world.stop();

@@ -17,8 +17,8 @@
     (CIB_TYPE(CIB_FRAME_STATUS) | CIB_TYPE(CIB_FRAME_STOP) | CIB_TYPE(CIB_FRAME_ASK_QUESTION) |                 \
      CIB_TYPE(CIB_FRAME_ASK_ANSWER))
 
-/* Claude seldom asks more at once; what does not fit is answered elsewhere, and the log says so. */
-#define DESK_ASKS 4
+/* Claude seldom asks more at once; what does not fit is answered elsewhere, and the log says so. 8 × 240 bytes. */
+#define DESK_ASKS 8
 /* "<tool use>/<n>": 32 characters today. */
 #define ASK_ID_ROOM 64
 #define ASK_TOOL_ROOM 40

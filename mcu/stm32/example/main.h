@@ -13,8 +13,8 @@ void Error_Handler(void);
 #define LAMP_DONE_Pin GPIO_PIN_14
 #define LAMP_DONE_GPIO_Port GPIOD
 #define APPROVE_Pin GPIO_PIN_0
-#define APPROVE_GPIO_Port GPIOA
+#define APPROVE_GPIO_Port GPIOB
 #define DENY_Pin GPIO_PIN_1
-#define DENY_GPIO_Port GPIOA
+#define DENY_GPIO_Port GPIOB
 
 #endif

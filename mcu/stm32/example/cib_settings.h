@@ -1,9 +1,17 @@
-/* cib_settings.h: what your box needs to be told. The only file of the example to edit. */
+/* cib_settings.h: what your box needs to be told: the only file to edit. Copy it into your project, beside main.h. */
 #ifndef CIB_SETTINGS_H
 #define CIB_SETTINGS_H
 
 /* The session to watch: `cib ls` on the box, or the web page's address. */
 #define CIB_SETTING_SESSION "00000000-0000-0000-0000-000000000000"
+
+/* A device's key, "<16 hex digits>:<64>": then everything is encrypted, over raw TCP (CIB_SETTING_BOX_PORT 8081). Without one
+ * the token below is used, over MQTT (1883), which anybody on the way can read.
+#define CIB_SETTING_KEY "0000000000000000:..."
+ */
+/* For a key: words of flash that the program does not reach, erased before the first start. Here the last sector of 1 MB. */
+#define CIB_SETTING_BOOT_SECTOR ((const volatile uint32_t *)0x080e0000)
+#define CIB_SETTING_BOOT_WORDS 4096u
 
 /* A token with sessions:read and sessions:answer: its id and its text. */
 #define CIB_SETTING_TOKEN_ID "000000000000"
