@@ -85,7 +85,11 @@ int cib_http_post(cib_http *h, const cib_writer *w)
     cib_put16(h->buf + CIB_ENVELOPE_HEADER, (uint16_t)(CIB_LAST_RECORD | n));
     size_t size = CIB_ENVELOPE_HEADER + CIB_RECORD_ROOM(n);
     int error = cib_envelope_seal(h->key, h->port, "POST\n/aes\n", h->token, h->buf, size, h->response_key);
-    return error ? error : ask(h, "POST /aes", size, RS);
+    if (error == 0)
+        error = ask(h, "POST /aes", size, RS);
+    if (error)
+        cib_wipe(h->response_key, sizeof h->response_key);
+    return error;
 }
 
 /* ------------------------------------------------------------------ responses */

@@ -131,7 +131,6 @@ int LLVMFuzzerTestOneInput(const uint8_t *data, size_t size)
             MUST((size_t)n + 18 <= room && ++records <= good);
             look_at(h.plain, (size_t)n);
         }
-        MUST(h.got <= room || h.status < 200);
     }
     MUST(cib_http_poll(&h) == CIB_EBUSY);
     free(buf);

@@ -712,6 +712,11 @@ static void keys_do_not_stay(void)
     line.in_dead = true;
     SAME(waits(), CIB_ELINE);
     CHECK(memcmp(h.response_key, zeros, 32) == 0);
+    with_token();
+    line.out_dead = true;
+    cib_writer w = cib_http_writer(&h);
+    SAME(cib_http_post(&h, &w), CIB_ELINE);
+    CHECK(memcmp(h.response_key, zeros, 32) == 0);
 }
 
 static void a_broken_port_is_a_dead_line(void)

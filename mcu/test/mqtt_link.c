@@ -243,6 +243,17 @@ static void something_is_said_in_time_and_silence_is_death(void)
     greeting();
     line.ms += 10001;
     SAME(cib_mqtt_link_tick(&m, &l), CIB_EDEAD);
+    /* A reply and a record are life. */
+    greeting();
+    box_acknowledges();
+    line.ms += 9000;
+    box_replies();
+    line.ms += 89000;
+    SAME(cib_mqtt_link_tick(&m, &l), 0);
+    box_acknowledges();
+    SAME(record_comes(0, "", 0), 0);
+    line.ms += 89000;
+    SAME(cib_mqtt_link_tick(&m, &l), 0);
 }
 
 static void behind_a_bridge_the_box_stands_in_the_topic(void)

@@ -2,7 +2,7 @@
 import assert from "node:assert/strict";
 import { execFile, spawn } from "node:child_process";
 import { once } from "node:events";
-import { existsSync, mkdtempSync, readFileSync, rmSync, writeFileSync } from "node:fs";
+import { existsSync, mkdtempSync, readdirSync, readFileSync, rmSync, writeFileSync } from "node:fs";
 import { tmpdir } from "node:os";
 import { join } from "node:path";
 import { describe, test } from "node:test";
@@ -15,6 +15,8 @@ import { needs } from "../skip.ts";
 import { built } from "./built.ts";
 import { addressOf, type Carrier } from "./c-way.ts";
 import { Program } from "./program.ts";
+
+const run = promisify(execFile);
 
 const ASK = {
   type: "ask.question",
@@ -36,6 +38,31 @@ async function inScratch(body: (folder: string) => Promise<void>): Promise<void>
     rmSync(folder, { recursive: true, force: true });
   }
 }
+
+const MCU = fileURLToPath(new URL("../../mcu", import.meta.url));
+const OURS = ["port/posix", "posix", ...["client", "codec", "boot", "lines", "told"].map((name) => `test/${name}.c`)];
+const INCLUDES = ["include", "port/posix", "posix", "test"].map((folder) => `-I${folder}`);
+
+test("clang has nothing to say about the port and the programs", needs("clang", "clang"), async () => {
+  const files = OURS.flatMap((name) =>
+    name.endsWith(".c")
+      ? [name]
+      : readdirSync(join(MCU, name))
+          .filter((file) => file.endsWith(".c"))
+          .map((file) => `${name}/${file}`),
+  );
+  const strict = ["-std=c99", "-Wall", "-Wextra", "-Wconversion", "-Wshadow", "-Wstrict-prototypes", "-pedantic"];
+  const { stderr } = await run("clang", [...strict, "-Werror", "-fsyntax-only", ...INCLUDES, ...files], { cwd: MCU });
+  assert.equal(stderr, "");
+});
+
+test("nor has cppcheck", needs("cppcheck", "cppcheck"), async () => {
+  const what = ["--std=c99", "--enable=warning,style,performance,portability", "--suppress=missingIncludeSystem"];
+  const { stderr } = await run("cppcheck", ["--quiet", "--error-exitcode=1", ...what, ...INCLUDES, ...OURS], {
+    cwd: MCU,
+  });
+  assert.equal(stderr, "");
+});
 
 describe("the boot counter of the POSIX port", { timeout: 300_000, ...needs("gcc", "gcc") }, () => {
   const raise = async (file: string) => {
@@ -145,13 +172,13 @@ describe("cib-lamp", { timeout: 300_000, ...needs("gcc", "gcc") }, () => {
       }));
 
   test("is built by the command that its README names, without a warning", needs("make", "make"), async () => {
-    const root = fileURLToPath(new URL("../..", import.meta.url));
-    const readme = readFileSync(join(root, "mcu/posix/README.md"), "utf8");
+    const root = join(MCU, "..");
+    const readme = readFileSync(join(MCU, "posix/README.md"), "utf8");
     const command = /^make -C mcu\/posix/m.exec(readme)?.[0].split(" ") ?? [];
-    const { stderr } = await promisify(execFile)("make", command.slice(1), { cwd: root });
+    const { stderr } = await run("make", command.slice(1), { cwd: root });
     assert.equal(stderr, "");
     const program = join(root, /mcu\/build\/cib-lamp/.exec(readme)?.[0] ?? "");
-    await assert.rejects(promisify(execFile)(program), { code: 2 });
+    await assert.rejects(run(program), { code: 2 });
   });
 
   test("says what is wrong with its command line", async () => {

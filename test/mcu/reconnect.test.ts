@@ -25,8 +25,8 @@ import { Watch } from "./watch.ts";
 const SEED = Number(process.env["CIB_SEED"] ?? 20261124);
 const KILLS = Number(process.env["CIB_MCU_KILLS"] ?? 5);
 const CARRIERS: readonly Carrier[] = ["tcp", "http", "mqtt", "mqtt-sealed"];
-/** Frames of all clients together before a kill comes, at most. */
-const MAX_EVENTS = 60;
+/** Things told to all clients together before a kill comes: about two turns at least, at most six. */
+const [LEAST_EVENTS, MAX_EVENTS] = [40, 120];
 /** Past every silence that a client bears. */
 const TOO_LONG_MS = 91_000;
 /** Texts that may wait for Claude at once: it types them one by one. */
@@ -95,7 +95,7 @@ test(`${KILLS} kills and as many silent cuts lose and double nothing`, {
 
   let silences = 0;
   for (let kill = 0; kill < KILLS; kill++) {
-    await pulse.after(1 + random(MAX_EVENTS), 8_000);
+    await pulse.after(LEAST_EVENTS + random(MAX_EVENTS - LEAST_EVENTS), 8_000);
     // One line falls silent, and the daemon is another one before its client can know.
     const carrier = CARRIERS[kill % CARRIERS.length] as Carrier;
     lines.get(carrier)?.silence();
