@@ -166,7 +166,10 @@ class Reader {
 
   #array(length: number, depth: number): unknown[] {
     this.#expect(length);
-    return Array.from({ length }, () => this.value(depth + 1));
+    // As they come: room for what a count claims, on each of 32 levels, would be hundreds of times the message.
+    const items: unknown[] = [];
+    for (let i = 0; i < length; i++) items.push(this.value(depth + 1));
+    return items;
   }
 
   #map(length: number, depth: number): Record<string, unknown> {

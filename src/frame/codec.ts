@@ -19,7 +19,8 @@ const cbor = new Encoder(OPTIONS);
 /** Deepest nesting of an incoming value: a command needs 4, a tool pattern list 5. */
 const MAX_DEPTH = 32;
 const MAX_UINT32 = 2 ** 32 - 1;
-const MIN_INT32 = -(2 ** 31);
+/** A negative number travels as -1 minus itself: 32 bits reach one further down than up. */
+const MIN_NEGATIVE_32 = -(2 ** 32);
 
 /** `{"session":"` + 36 characters + `","seq":`: where the seq's digits begin in every line of the log. */
 export const SEQ_AT = 12 + 36 + 8;
@@ -133,7 +134,7 @@ export function decodeValue(bytes: Uint8Array): unknown {
 
 /** Whole numbers past 32 bits would become floats in cbor-x: as BigInt they stay integers. */
 function whole(value: number): number | bigint {
-  return value > MAX_UINT32 || value < MIN_INT32 ? BigInt(value) : value;
+  return value > MAX_UINT32 || value < MIN_NEGATIVE_32 ? BigInt(value) : value;
 }
 
 function wireValue(field: Field, value: unknown): unknown {

@@ -59,7 +59,7 @@ export class Delivery implements Sink, Disposable {
   }
 
   taken(): number {
-    return this.#window.taken;
+    return this.#window.taken();
   }
 
   /** A PUBACK. Whether the packet was of this delivery. */

@@ -26,6 +26,9 @@ export class Window {
   readonly #sent = new Map<number, number>();
   #sentBytes = 0;
   #acknowledgedBytes = 0;
+  /** What the connection's peer had read when there was last something for it to read. */
+  #readBytes = 0;
+  #waited = false;
   #held: Uint8Array[] = [];
   #heldBytes = 0;
   #gone = false;
@@ -54,8 +57,12 @@ export class Window {
   }
 
   /** Grows while the reader reads or acknowledges: a message of 1 MiB is read for a while before there is a PUBACK. */
-  get taken(): number {
-    return this.#acknowledgedBytes + (this.#outlet.taken?.() ?? 0);
+  taken(): number {
+    const waits = this.#outlet.waiting() > 0;
+    // Who has read it all owes acknowledgements: that it reads answers to its pings is no excuse.
+    if (waits || this.#waited) this.#readBytes = this.#outlet.taken?.() ?? 0;
+    this.#waited = waits;
+    return this.#acknowledgedBytes + this.#readBytes;
   }
 
   /** Sends it, or holds it until its turn comes. False where the connection is gone. */
