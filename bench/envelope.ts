@@ -16,8 +16,8 @@ const CONNECTIONS = 8;
 const ROUNDS = 21;
 const QUICK_ROUNDS = 7;
 const REQUESTS = 1500;
-/** The daemon remembers 4,096 requests of a key for 240 s: 22 × 1,500 of them are 33,000. */
-const KEYS = 16;
+/** The daemon remembers 4,096 requests of a key for 240 s: 2 × 22 × 1,500 of them are 66,000. */
+const KEYS = 20;
 
 interface Device {
   readonly key: LinkKey;

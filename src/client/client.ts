@@ -88,6 +88,8 @@ interface Owed {
   /** The box recognises it when it comes twice. */
   readonly repeatable: boolean;
   sent: boolean;
+  /** A promise's reader would come to know of it too late. */
+  readonly atOnce: ((reply: Message) => void) | undefined;
   resolve(reply: Message): void;
   reject(why: unknown): void;
 }
@@ -129,6 +131,13 @@ class SocketClient implements Client {
   }
 
   run(command: Command, signal?: AbortSignal): Promise<Message> {
+    return this.#run(command, { signal });
+  }
+
+  #run(
+    command: Command,
+    { signal, atOnce }: { signal?: AbortSignal | undefined; atOnce?: Owed["atOnce"] },
+  ): Promise<Message> {
     if (this.#over !== undefined) return Promise.reject(this.#over);
     return new Promise((resolve, reject) => {
       if (signal?.aborted) {
@@ -149,6 +158,7 @@ class SocketClient implements Client {
         command: { ...command, id },
         repeatable: text || REPEATABLE.has(command.cmd),
         sent: false,
+        atOnce,
         resolve: (reply) => {
           settle();
           resolve(reply);
@@ -172,7 +182,7 @@ class SocketClient implements Client {
     if (this.#feeds.has(session)) throw new CibError("conflict", "session: this client follows it already");
     const feed: Feed = new Feed(session as SessionId, options, {
       open: () => this.#connection.open,
-      run: (command) => this.run(command),
+      run: (command, atOnce) => this.#run(command, { atOnce }),
       detach: () => this.post({ cmd: "detach", session }),
       after: (ms, then) => this.#timers.after(ms, then),
       ended: () => {
@@ -217,7 +227,7 @@ class SocketClient implements Client {
       if (owed === undefined) return;
       if (message["ok"] !== true) owed.reject(asError(message["error"]));
       else {
-        if (owed.command.cmd === "attach") this.#feeds.get(String(session))?.verdict(message as unknown as VerdictMark);
+        owed.atOnce?.(message);
         owed.resolve(message);
       }
       return;

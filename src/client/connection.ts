@@ -81,6 +81,7 @@ export class Connection {
     const socket = this.#options.dial();
     socket.binaryType = "arraybuffer";
     this.#socket = socket;
+    const wait = this.#wait;
     socket.onopen = () => {
       this.#open = true;
       this.#events.opened();
@@ -90,7 +91,9 @@ export class Connection {
       try {
         arrived = read(data);
       } catch {
-        // No message of the protocol, so what follows it would follow a hole: the next connection goes on from before.
+        // No message of the protocol, so what follows it would follow a hole: the next connection goes on from before. It
+        // may meet the same one, so what was said well does not shorten the wait.
+        this.#wait = wait;
         socket.onmessage = null;
         socket.close(1000, "");
         return;

@@ -50,7 +50,8 @@ export type Item = Frame | PtyFrame | VerdictMark | GapMark;
 
 export interface FeedPort {
   open(): boolean;
-  run(command: Command): Promise<Message>;
+  /** `atOnce`: called with the reply as it arrives, before what stands behind it in the same chunk of bytes. */
+  run(command: Command, atOnce: (reply: Message) => void): Promise<Message>;
   detach(): void;
   /** As Timers has it. */
   after(ms: number, then: () => void): () => void;
@@ -113,7 +114,6 @@ export class Feed implements AsyncIterable<Item> {
         }
       }
     } finally {
-      if (this.#state !== "off" && this.#port.open()) this.#port.detach();
       this.end();
     }
   }
@@ -136,14 +136,16 @@ export class Feed implements AsyncIterable<Item> {
       ...(pty && { pty }),
       ...(pty && this.#ptyNext !== undefined && { pty_from: this.#ptyNext }),
     };
-    this.#port.run(command).catch((thrown: unknown) => {
+    const asked = this.#port.run(command, (reply) => this.#verdict(reply as unknown as VerdictMark));
+    asked.catch((thrown: unknown) => {
       // A lost connection attaches again when it is back.
       if (thrown instanceof CibError) this.#refused(thrown, pty);
     });
   }
 
-  /** The reply to attach, at once when it arrives: the frames are behind it in the same chunk of bytes. */
-  verdict(mark: Omit<VerdictMark, "type">): void {
+  /** The reply to our own attach: another feed of this session may have begun since. */
+  #verdict(mark: Omit<VerdictMark, "type">): void {
+    if (this.#over) return;
     this.#state = "on";
     this.#wait = FIRST_WAIT_MS;
     this.#epoch = mark.epoch;
@@ -212,18 +214,23 @@ export class Feed implements AsyncIterable<Item> {
     if (this.#over) return;
     this.#over = true;
     this.#cancelWait();
+    // Now, not when the reader comes to know of it: another feed of this session may begin at once.
+    if ((this.#state === "asked" || this.#state === "on") && this.#port.open()) this.#port.detach();
+    this.#state = "off";
     this.#port.ended();
     this.#wake?.();
   }
 
   /** Final, unless the box says otherwise; and after a `detached` it may be the terminal alone: a rule has come that hides it. */
   #refused(why: CibError, pty: boolean): void {
+    if (this.#over) return;
     if (why.row.retryable) {
       this.#cancelWait = this.#port.after(this.#wait, () => this.#port.open() && this.opened());
       this.#wait = Math.min(2 * this.#wait, LONGEST_WAIT_MS);
       return;
     }
     if (!pty || !this.#again || why.code !== "forbidden") {
+      this.#state = "off";
       this.fail(why);
       return;
     }

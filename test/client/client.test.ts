@@ -319,6 +319,69 @@ test("a feed that is left while the box is full asks no more", async () => {
   assert.equal(r.timers.waits.length, 0);
 });
 
+/** A connection whose other end the test is. */
+class Handset implements SocketLike {
+  static last: Handset | undefined;
+  binaryType = "";
+  onopen: SocketLike["onopen"] = null;
+  onmessage: SocketLike["onmessage"] = null;
+  onclose: SocketLike["onclose"] = null;
+  onerror: SocketLike["onerror"] = null;
+  readonly sent: Record<string, unknown>[] = [];
+  constructor() {
+    Handset.last = this;
+  }
+  send(data: string | Uint8Array): void {
+    this.sent.push(JSON.parse(String(data)) as Record<string, unknown>);
+  }
+  close(): void {}
+  say(message: object): void {
+    this.onmessage?.({ data: JSON.stringify(message) });
+  }
+}
+
+function byHand() {
+  const timers = new HandTimers();
+  const client = connect({ url: "http://box", token: TOKEN, WebSocket: Handset, timers });
+  const socket = Handset.last as Handset;
+  socket.onopen?.(undefined as never);
+  return { client, socket, timers };
+}
+
+test("a feed that was left before the box refused it for now asks no more", async () => {
+  const { client, socket, timers } = byHand();
+  const items = begin(client.attach(SESSION));
+  const first = items.next();
+  client.attach(OTHER);
+  const [attach] = socket.sent;
+  for (const message of [
+    { detached: "deleted", session: SESSION },
+    { re: attach?.["id"], ok: false, error: { code: "overloaded", message: "" } },
+  ])
+    socket.say(message);
+  assert.equal((await first).done, true);
+  await new Promise((resolve) => setImmediate(resolve));
+  assert.equal(timers.waits.length, 0);
+  client.close();
+});
+
+test("a feed takes no verdict and no frame of the one before it", async () => {
+  const { client, socket } = byHand();
+  const mark = { ok: true, session: SESSION, epoch: 1, first: 1, last: 60, verdict: "ok" };
+  const frame = { session: SESSION, ts: 1, ...text("words") };
+  client.attach(SESSION, { from: 1 }).end();
+  const items = begin(client.attach(SESSION, { from: 50 }));
+  const arrived = until(items, isSeq(50));
+  const [old, own] = socket.sent.filter(({ cmd }) => cmd === "attach");
+  socket.say({ ...mark, re: old?.["id"], from: 1 });
+  socket.say({ ...frame, seq: 1 });
+  socket.say({ ...mark, re: own?.["id"], from: 50 });
+  socket.say({ ...frame, seq: 50 });
+  const got = await arrived;
+  assert.deepEqual([got[0]?.type === "verdict" && got[0].from, ...seqs(got)], [50, 50]);
+  client.close();
+});
+
 test("a terminal that is refused from the start is refused", async () => {
   await using r = await rig();
   r.box.control.attach = () => {
@@ -366,6 +429,22 @@ for (const [what, format, junk] of [
   });
 }
 
+test("a box whose words cannot be read is asked less and less often, though others can", async () => {
+  const { client, timers } = byHand();
+  const waits: number[] = [];
+  for (let i = 0; i < 4; i++) {
+    const socket = Handset.last as Handset;
+    socket.onopen?.(undefined as never);
+    socket.say({ gap: [1, 2], session: SESSION });
+    socket.onmessage?.({ data: "{" });
+    socket.onclose?.({ code: 1000, reason: "" });
+    waits.push(await timers.next());
+  }
+  // Half of each is chance, which is 0 here.
+  assert.deepEqual(waits, [125, 250, 500, 1_000]);
+  client.close();
+});
+
 test("a reader that does not read holds a bounded number of frames, and gets them all in the end", async () => {
   await using r = await rig();
   const total = 10_000;
@@ -380,6 +459,23 @@ test("a reader that does not read holds a bounded number of frames, and gets the
     Array.from({ length: total - 1 }, (_, i) => i + 2),
   );
   assert.ok(rest.filter((item) => item.type === "verdict").length >= 1, "it had let go and come back");
+});
+
+test("a feed that was ended makes room for another of its session at once, read or not", async () => {
+  await using r = await rig();
+  r.box.control.say(text("a"));
+  await r.client.run({ cmd: "health" });
+  const unread = r.client.attach(SESSION, { from: 1 });
+  await r.client.run({ cmd: "health" });
+  unread.end();
+  const left = r.client.attach(SESSION, { from: 1 });
+  const items = begin(left);
+  await until(items, isSeq(1));
+  left.end();
+  await until(begin(r.client.attach(SESSION, { from: 1 })), isSeq(1));
+  assert.equal((await items.next()).done, true);
+  await r.client.run({ cmd: "health" });
+  assert.equal(r.box.control.readers.size, 1);
 });
 
 test("leaving the iteration detaches at the box", async () => {

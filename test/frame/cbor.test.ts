@@ -136,6 +136,19 @@ describe("the client's CBOR", () => {
     assert.deepEqual(JSON.stringify(fromCbor(hex(`${"81".repeat(32)}00`))), `${"[".repeat(32)}0${"]".repeat(32)}`);
   });
 
+  test("counts that lie on every level cost no room for what they claim", () => {
+    const bytes = Buffer.alloc(8 * 1024 * 1024, 0xff);
+    for (let at = 0; at < 32 * 5; at += 5) {
+      bytes[at] = 0x9a;
+      bytes.writeUInt32BE(bytes.length - at - 1024, at + 1);
+    }
+    const highest = () => process.resourceUsage().maxRSS / 1024;
+    const before = highest();
+    assert.throws(() => fromCbor(bytes), /malformed/);
+    // Room for 32 lists of 8 million items would be 2 GiB.
+    assert.ok(highest() - before < 512, `${highest() - before} MiB more`);
+  });
+
   test("any bytes give a value or a SyntaxError, never anything else", () => {
     const edited = fc.tuple(anyFrame, fc.nat(), fc.nat(255)).map(([frame, at, byte]) => {
       const bytes = Uint8Array.from(cborOf(frame));

@@ -199,6 +199,14 @@ describe("commands in CBOR", () => {
     assert.deepEqual(decodeValue(encodeValue(command)), command);
   });
 
+  test("whole numbers have their shortest heads at every border, downwards too", () => {
+    for (const border of [0, 24, 2 ** 8, 2 ** 16, 2 ** 31, 2 ** 32, 2 ** 53 - 1])
+      for (const n of [border - 1, border, -border, -border - 1].filter((each) => Number.isSafeInteger(each))) {
+        assert.equal(onTheWire(encodeValue(n)), n === 0 ? 0 : n);
+        assert.equal(decodeValue(encodeValue(n)), n === 0 ? 0 : n);
+      }
+  });
+
   test("cut short, nested too deep or followed by more is refused", () => {
     const whole = encodeValue({ cmd: "health", list: [1, "two", { three: 3 }] });
     for (let length = 0; length < whole.length; length++)

@@ -314,9 +314,13 @@ function behaviour(
     open: (ws) =>
       guarded(options, () => {
         const data = ws.getUserData();
-        data.socket = new OpenSocket(ws);
-        data.events = data.upgrade?.open(data.socket);
+        const { upgrade } = data;
+        const socket = new OpenSocket(ws);
+        data.socket = socket;
         data.upgrade = undefined;
+        data.events = upgrade?.open(socket);
+        // Ended while it opened: `close` has come before there was anyone to hear it.
+        if (socket.isGone) data.events?.closed();
       }),
     message: (ws, message, binary) =>
       guarded(options, () => ws.getUserData().events?.message(Buffer.from(new Uint8Array(message).slice()), binary)),

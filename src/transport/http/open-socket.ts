@@ -18,6 +18,10 @@ export class OpenSocket implements RawSocket {
     this.#ws = ws;
   }
 
+  get isGone(): boolean {
+    return this.#ws === undefined;
+  }
+
   send(messages: readonly Buffer[], binary: boolean): boolean {
     const [only] = messages;
     // The library corks a lone message by itself, without a call back to here.

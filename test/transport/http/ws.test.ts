@@ -290,6 +290,8 @@ test("a session in the URL that is not there or not allowed is told in the strea
   const caller = new Caller(box, `?session=${SESSION.replace("1234", "9999")}`);
   assert.equal(errorOf(await caller.next()).code, "not_found");
   assert.deepEqual(await caller.end(), { code: 4404, reason: "not_found" });
+  // Its place is free again: one that keeps coming back would use them all up.
+  assert.equal(box.http.connections, 0);
 });
 
 test("a stopping box says goodbye", async () => {

@@ -114,6 +114,26 @@ test("a gap is told in its place among the frames", async () => {
   assert.equal(told.length, 3);
 });
 
+test("who reads on is getting on; who has read it all and does not acknowledge is not, whatever else it reads", () => {
+  const outlet = new FakeOutlet();
+  let read = 0;
+  const window = new Window(Object.assign(outlet, { taken: () => read }), TOPIC);
+  outlet.bytesWaiting = 1000;
+  window.push(new Uint8Array(1000));
+  /** What a minute was worth to somebody who looks at both its ends. */
+  const minute = (bytes: number, waiting: number) => {
+    const before = window.taken();
+    read += bytes;
+    outlet.bytesWaiting = waiting;
+    return window.taken() - before;
+  };
+  assert.equal(minute(400, 600), 400);
+  assert.equal(minute(600, 0), 600, "read to its end within the minute");
+  assert.equal(minute(4, 0), 0, "answers to its pings");
+  window.acknowledged(outlet.sent[0]?.id as number);
+  assert.equal(window.taken(), 2000);
+});
+
 test("the last word goes out though nothing is acknowledged, and nothing after it", async () => {
   for (const [reason, word] of [
     ["revoked", { bye: "revoked" }],
