@@ -68,7 +68,10 @@ test("at a real broker an altered or deleted online is there again, and the good
   const words = () => listener.on("cib/kitchen/online").map(({ payload }) => payload.toString());
   await until("online", () => words().at(-1) === "1");
   // Once it has heard itself, it is subscribed.
-  await until("the bridge", async () => (await (await health(world.url)).json())["mqtt_bridge"]?.["connected"] === true);
+  await until(
+    "the bridge",
+    async () => (await (await health(world.url)).json())["mqtt_bridge"]?.["connected"] === true,
+  );
   await listener.client.publishAsync("cib/kitchen/online", "0", { qos: 1, retain: true });
   await until("it is set right", () => words().join() === "1,0,1");
   await using late = await Listener.open(broker, ["cib/kitchen/online"]);
