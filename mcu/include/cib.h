@@ -313,7 +313,7 @@ bool cib_outbox_take(cib_outbox *o, const cib_item *item);
 
 /* ------------------------------------------------------------------ keys */
 
-/* A device's key: from `cib token create "desk lamp" --device`. Give each device its own. */
+/* A device's key: from `cib token create "desk lamp" --device --scopes sessions:read,sessions:answer`. Give each device its own. */
 typedef struct cib_key {
     uint8_t id[CIB_KEY_ID_BYTES];
     uint8_t prk0[32]; /* made from the secret, which need not be kept */

@@ -146,8 +146,8 @@ static int read_record(cib_http *h)
         return CIB_EROOM;
     if ((n = cib_body(h, CIB_RECORD_ROOM(length))) != 1)
         return n;
-    if (cib_open(h->response_key, h->counter, h->buf, length) < 0)
-        return CIB_EKEY;
+    if ((n = cib_open(h->response_key, h->counter, h->buf, length)) < 0)
+        return n;
     h->got = 0;
     h->heard = now(h);
     h->plain = h->buf + 2;

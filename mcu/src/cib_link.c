@@ -112,8 +112,9 @@ int cib_link_open(cib_link *l, uint8_t *record, size_t n)
         return CIB_EFORMAT;
     if (l->received >= CIB_LINK_RECORDS)
         return CIB_EREKEY;
-    if (cib_open(l->receive_key, l->received, record, n - CIB_RECORD_MORE) != 0)
-        return CIB_EKEY;
+    int result = cib_open(l->receive_key, l->received, record, n - CIB_RECORD_MORE);
+    if (result < 0)
+        return result;
     l->received++;
     return (int)(n - CIB_RECORD_MORE);
 }
